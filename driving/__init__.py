@@ -1,0 +1,1 @@
+"""The driver and the experiments: policies, training, closed loop, attention, noise."""

@@ -1,0 +1,243 @@
+"""From recorded drives to training batches: windows, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sim import drive as drive_io
+from sim.camera import Camera
+from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+from sim.drive import Drive
+from sim.errors import BadInputError
+
+MAX_ASPECT_ERROR = 0.02
+
+
+def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
+    """A drive's folder and the rows wanted of it, from ``FOLDER`` or ``FOLDER@A:B`` (B not included).
+
+    >>> parse_drive_spec("drives/b@960:")
+    (PosixPath('drives/b'), slice(960, None, None))
+    """
+    folder, at, rows = spec.rpartition("@")
+    if not at:
+        return Path(spec), None
+    start, colon, stop = rows.partition(":")
+    if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
+        raise BadInputError(f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}")
+    return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def load_drive(spec: str) -> Drive:
+    """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded."""
+    folder, rows = parse_drive_spec(spec)
+    return drive_io.load(folder, rows)
+
+
+def policy_frames(drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX) -> np.ndarray:
+    """The drive's pictures at the size a policy sees, uint8 (T, H, W, 3).
+
+    Raises:
+        BadInputError: the pictures' shape is another one (an importer cuts them to it).
+    """
+    _, height, width, _ = drive.frames.shape
+    if (height, width) == (height_px, width_px):
+        return drive.frames
+    if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
+        raise BadInputError(
+            f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; import it again"
+        )
+    enlarge = width < width_px
+    method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
+    return np.stack([cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames])
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What is done to a training window; every frame of a window is treated alike.
+
+    Attributes:
+        mirror: probability of a left-right mirror image with mirrored label. No symmetry where the car keeps to
+            one side of a two-lane road, so 0 unless the data are few.
+        shift_m, yaw_rad: largest move of the viewpoint to a side, and turn; the label gets the correction that
+            steers back (see ``recovery_curvature_per_m``).
+        recovery_s: time in which that correction leads back to the path.
+        light: strength of random gain, gamma, tint and contrast; 0 to 1.
+        shadow: probability of straight shadows and streaks of light across the picture (Lechner et al. 2020).
+        noise: standard deviation of white noise on [0, 1] pictures, drawn up to this. Zero unless asked for, so
+            that noise in a robustness test was never seen before.
+    """
+
+    mirror: float = 0.0
+    shift_m: float = 0.0
+    yaw_rad: float = 0.0
+    recovery_s: float = 1.5
+    light: float = 0.4
+    shadow: float = 0.3
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (np.isfinite(value) and value >= 0):
+                raise BadInputError(f"training: {field.name} must be a number of at least 0, got {value}")
+        if self.mirror > 1 or self.shadow > 1 or self.light > 1:
+            raise BadInputError("training: mirror, shadow and light go from 0 to 1")
+
+
+def recovery_curvature_per_m(left_m: float, yaw_rad: float, speed_mps: np.ndarray, recovery_s: float) -> np.ndarray:
+    """Change of the label (1/m) after moving the viewpoint left and turning it left, at each frame.
+
+    The circle that meets the old path again at distance L = speed x recovery time (pure pursuit, Coulter 1992) has
+    a curvature changed by -2 left / L^2 - 2 yaw / L.
+    """
+    ahead_m = np.maximum(speed_mps * recovery_s, 6.0)
+    return (-2.0 * left_m / ahead_m**2 - 2.0 * yaw_rad / ahead_m).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of T frames: frames uint8 (B, T, H, W, 3), curvature_per_m and dt_s float32 (B, T)."""
+
+    frames: np.ndarray
+    curvature_per_m: np.ndarray
+    dt_s: np.ndarray
+
+
+class Windows:
+    """All windows of ``length`` consecutive frames of some drives; none crosses a gap in time or a drive's end.
+
+    Args:
+        drives: any sizes of the policy's aspect ratio.
+        length: frames a window.
+        typical_speed_mps: assumed where a drive has no speed (for the recovery correction only).
+    """
+
+    def __init__(self, drives: Sequence[Drive], length: int, typical_speed_mps: float = 15.0) -> None:
+        if not drives:
+            raise BadInputError("training: expected at least one drive, got none; name them with --data")
+        self.length = length
+        self._drives = drives
+        self._frames = [policy_frames(drive) for drive in drives]
+        self._cameras: list[Camera] = [
+            drive.camera.resized(*frames.shape[1:3]) for drive, frames in zip(drives, self._frames, strict=True)
+        ]
+        self._dt_s = [drive.dt_s().astype(np.float32) for drive in drives]
+        self._speed_mps = [
+            drive.speed_mps if drive.speed_mps is not None else np.full(len(drive), typical_speed_mps, np.float32)
+            for drive in drives
+        ]
+        starts = [
+            (i, start)
+            for i, drive in enumerate(drives)
+            for segment in drive.segments()
+            for start in range(segment.start, segment.stop - length + 1)
+        ]
+        if not starts:
+            raise BadInputError(
+                f"training: no run of {length} frames without a gap in the drives given; record longer or use --window"
+            )
+        self._starts = np.array(starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def sample(self, batch: int, seed: tuple[int, ...], augment: AugmentConfig | None = None) -> Batch:
+        """``batch`` windows drawn with replacement; the same ``seed`` gives the same ones, augmentation included.
+
+        The choice of windows and each augmentation have random streams of their own.
+        """
+        order = np.random.default_rng([*seed, 0])
+        chosen = self._starts[order.integers(len(self._starts), size=batch)]
+        frames, labels, times = [], [], []
+        streams = {name: np.random.default_rng([*seed, 1 + i]) for i, name in enumerate(_STREAMS)}
+        for i_drive, start in chosen:
+            rows = slice(start, start + self.length)
+            window, label = self._frames[i_drive][rows], self._drives[i_drive].curvature_per_m[rows]
+            if augment is not None:
+                window, label = _augmented(
+                    window, label, self._cameras[i_drive], self._speed_mps[i_drive][rows], augment, streams
+                )
+            frames.append(window)
+            labels.append(label)
+            times.append(self._dt_s[i_drive][rows])
+        return Batch(np.stack(frames), np.stack(labels).astype(np.float32), np.stack(times))
+
+
+_STREAMS = ("mirror", "viewpoint", "light", "shadow", "noise")
+
+
+def _augmented(
+    window: np.ndarray,
+    label: np.ndarray,
+    camera: Camera,
+    speed_mps: np.ndarray,
+    augment: AugmentConfig,
+    streams: dict[str, np.random.Generator],
+) -> tuple[np.ndarray, np.ndarray]:
+    """A changed copy of one window (T, H, W, 3) and its label (T,)."""
+    if augment.shift_m > 0 or augment.yaw_rad > 0:
+        rng = streams["viewpoint"]
+        left_m = rng.uniform(-augment.shift_m, augment.shift_m)
+        yaw_rad = rng.uniform(-augment.yaw_rad, augment.yaw_rad)
+        matrix = camera.shift_matrix(left_m, yaw_rad)
+        # Above the horizon nothing is on the ground: it only turns.
+        turn_only = camera.shift_matrix(0.0, yaw_rad)
+        window = np.stack([_moved(frame, matrix, turn_only, camera) for frame in window])
+        label = label + recovery_curvature_per_m(left_m, yaw_rad, speed_mps, augment.recovery_s)
+    if streams["mirror"].random() < augment.mirror:
+        window, label = window[:, :, ::-1], -label
+    if augment.light > 0:
+        window = cv2.LUT(
+            np.ascontiguousarray(window).reshape(-1, window.shape[2], 3), _light_table(streams["light"], augment.light)
+        ).reshape(window.shape)
+    if streams["shadow"].random() < augment.shadow:
+        window = _shadowed(window, streams["shadow"])
+    if augment.noise > 0:
+        rng = streams["noise"]
+        scale = 255 * rng.uniform(0, augment.noise)
+        noisy = window + scale * rng.standard_normal(window.shape, dtype=np.float32)
+        window = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return window, label
+
+
+def _moved(frame: np.ndarray, ground: np.ndarray, far: np.ndarray, camera: Camera) -> np.ndarray:
+    height, width = frame.shape[:2]
+    moved = cv2.warpAffine(frame, ground, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    horizon = int(np.clip(np.ceil(camera.horizon_v_px), 0, height))
+    if horizon:
+        sky = np.ascontiguousarray(frame[:horizon])
+        moved[:horizon] = cv2.warpAffine(sky, far, (width, horizon), borderMode=cv2.BORDER_REPLICATE)
+    return moved
+
+
+def _light_table(rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Look-up table (1, 256, 3) uint8: gamma, gain, contrast and tint in one."""
+    value = np.linspace(0, 1, 256)[:, None]
+    gamma = np.exp(rng.uniform(-0.7, 0.7) * strength)
+    gain = np.exp(rng.uniform(-0.8, 0.8) * strength) * np.exp(rng.uniform(-0.2, 0.2, 3) * strength)
+    contrast = np.exp(rng.uniform(-0.5, 0.5) * strength)
+    changed = ((value**gamma - 0.5) * contrast + 0.5) * gain
+    return np.clip(np.rint(255 * changed), 0, 255).astype(np.uint8)[None]
+
+
+def _shadowed(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One to three straight bands, darker or brighter, that drift through the window."""
+    n_frames, height, width, _ = window.shape
+    factor = np.ones((n_frames, height, width), np.float32)
+    u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    for _ in range(rng.integers(1, 4)):
+        angle = rng.uniform(0, np.pi)
+        place = u * np.cos(angle) + 2.0 * v * np.sin(angle)
+        middle, half_px = rng.uniform(place.min(), place.max()), rng.uniform(4, 50)
+        drift_px = rng.uniform(-3, 3)
+        strength = rng.uniform(0.3, 0.75) if rng.random() < 0.75 else rng.uniform(1.2, 1.7)
+        for k in range(n_frames):
+            cover = np.clip((half_px - np.abs(place - middle - k * drift_px)) / 2 + 0.5, 0, 1)
+            factor[k] *= 1 + (strength - 1) * cover
+    return np.minimum(window * factor[..., None], 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The networks: encoder, liquid circuit, baselines, and the policy and checkpoints that hold them."""

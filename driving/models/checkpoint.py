@@ -1,0 +1,149 @@
+"""Policies on disk, without pickle: a folder of ``weights.safetensors``, ``config.json``, ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from driving.models.policy import Policy, PolicyConfig, build_policy
+from sim.errors import BadInputError
+
+CHECKPOINT_FORMAT = 1
+WEIGHTS, CONFIG, METRICS = "weights.safetensors", "config.json", "metrics.json"
+
+
+def shipped_folder() -> Path:
+    """The folder of the policies that come with the project: in an installed package, or in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    clone = package.parent / "checkpoints"
+    inside = package / "checkpoints"
+    return inside if any(inside.glob(f"*/{CONFIG}")) else clone
+
+
+def shipped_names() -> list[str]:
+    """Names of the shipped policies, sorted."""
+    return sorted(config.parent.name for config in shipped_folder().glob(f"*/{CONFIG}"))
+
+
+def save(policy: Policy, folder: str | os.PathLike[str], metrics: dict[str, Any] | None = None) -> None:
+    """Write ``policy`` and what was measured of it into ``folder``; ``load`` undoes it.
+
+    The three files are finished beside the folder before the first is moved in, so an error or a full disk
+    leaves an older checkpoint as it was. Other files in the folder stay.
+
+    Raises:
+        BadInputError: the folder cannot be written, or ``metrics`` is not plain json (NaN included).
+    """
+    folder = Path(folder)
+    texts = {
+        CONFIG: _json({"format": CHECKPOINT_FORMAT} | policy.config.to_dict(), "config"),
+        METRICS: _json(metrics or {}, "metrics"),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            save_file(weights, unfinished / WEIGHTS)
+            for name, text in texts.items():
+                (unfinished / name).write_text(text, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            for name in (WEIGHTS, METRICS, CONFIG):  # a new folder is a checkpoint only with its config
+                (unfinished / name).replace(folder / name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        raise BadInputError(
+            f"checkpoint: cannot write into {folder} ({error}); choose a folder that can be written"
+        ) from error
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Policy:
+    """The policy of a shipped name or of a folder, in eval mode, on the CPU.
+
+    Raises:
+        BadInputError: no such policy, or a file that is missing, damaged or does not fit: unknown or missing
+            settings; a missing, extra, wrongly shaped or typed, or non-finite tensor.
+    """
+    folder = _find(name_or_path)
+    policy = build_policy(_read_config(folder / CONFIG))
+    weights = _read_weights(folder / WEIGHTS)
+    _check_weights(folder / WEIGHTS, weights, policy.state_dict())
+    policy.load_state_dict(weights)
+    return policy.eval()
+
+
+def _find(name_or_path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(name_or_path)
+    if text in shipped_names():
+        return shipped_folder() / text
+    if not text or not Path(text).is_dir():
+        known = ", ".join(shipped_names()) or "none"
+        raise BadInputError(
+            f"checkpoint: no policy {text!r}; give a folder or one of the shipped policies: {known}"
+        )
+    return Path(text)
+
+
+def _read_config(path: Path) -> PolicyConfig:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError(f"checkpoint: cannot read {path}: {_one_line(error)}") from error
+    if not isinstance(plain, dict) or plain.get("format") != CHECKPOINT_FORMAT:
+        got = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
+        raise BadInputError(f"checkpoint: {path} must have format {CHECKPOINT_FORMAT}, got {got!r}")
+    try:
+        return PolicyConfig.from_dict({key: value for key, value in plain.items() if key != "format"})
+    except BadInputError as error:
+        raise BadInputError(f"checkpoint: {path}: {error}") from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise BadInputError(f"checkpoint: expected the weights in {path}, got no such file")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadInputError(f"checkpoint: {path} is damaged or cut short: {_one_line(error)}") from error
+
+
+def _check_weights(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if missing or extra:
+        raise BadInputError(
+            f"checkpoint: {path} does not fit its config: missing {_list(missing)}, extra {_list(extra)}"
+        )
+    for name, tensor in weights.items():
+        want = expected[name]
+        if tensor.shape != want.shape or tensor.dtype != want.dtype:
+            raise BadInputError(
+                f"checkpoint: {path}: {name} must be {tuple(want.shape)} {want.dtype}, "
+                f"got {tuple(tensor.shape)} {tensor.dtype}"
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise BadInputError(f"checkpoint: {path}: {name} holds values that are not finite; train it anew")
+
+
+def _json(plain: dict[str, Any], what: str) -> str:
+    try:
+        return json.dumps(plain, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"checkpoint: {what} must be plain json with finite numbers: {error}") from error
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,241 @@
+"""The liquid time-constant cell on a sparse circuit (Hasani et al. 2021; Lechner et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from driving.models.wiring import Wiring, paper_wiring
+from sim.errors import BadInputError
+
+EPS = 1e-8
+"""Added to the denominator of the step; it keeps a neuron whose every conductance underflowed finite."""
+
+
+@dataclass(frozen=True)
+class LTCConfig:
+    """Settings of the cell.
+
+    Attributes:
+        n_substeps: sub-steps of the solver in one frame, 1 to 100. Part of the model, not a speed knob: the
+            solver is of first order and the weights are trained for its steps.
+        initial_c: mean initial C / (dt / n_substeps) at ``reference_dt_s``: how long the cell remembers before
+            training (see ``LTC``).
+        reference_dt_s: frame time in seconds for which ``initial_c`` is meant.
+        initial_input_scale: initial weight of the input map on the features, which begin around 0 to 1.
+    """
+
+    n_substeps: int = 6
+    initial_c: float = 10.0
+    reference_dt_s: float = 0.05
+    initial_input_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
+            raise BadInputError(f"ltc: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}")
+        for name in ("initial_c", "reference_dt_s", "initial_input_scale"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise BadInputError(f"ltc: {name} must be a positive number, got {value!r}")
+
+
+def softplus_inverse(value: Tensor) -> Tensor:
+    """x with softplus(x) = value > 0, without overflow for large values."""
+    return value + torch.log(-torch.expm1(-value))
+
+
+def _uniform(n: int, low: float, high: float) -> Tensor:
+    return torch.empty(n).uniform_(low, high)
+
+
+class _Recurrent(NamedTuple):
+    """The synapses between neurons as matrices, built once a call (see ``LTC._substep``)."""
+
+    source: Tensor  # (K, R): sigma at (source of r, r)
+    threshold: Tensor  # (R,): sigma mu
+    target: Tensor  # (R, 2K): w E at (r, target of r), w at (r, K + target of r)
+
+
+class LTC(nn.Module):
+    """A circuit of neurons with liquid time constants.
+
+    Every neuron i obeys (Lechner et al. 2020, Methods; Hasani et al. 2021, Eq. 1)
+
+        C_i dv_i/dt = g_i (v_leak_i - v_i) + sum_j w_ji s_ji (E_ji - v_i)
+        s_ji = 1 / (1 + exp(-sigma_ji (x_j - mu_ji)))
+
+    with x_j a mapped input or the state of another neuron, time in seconds. One frame is ``n_substeps`` fused
+    semi-implicit Euler steps with the input held:
+
+        v <- (c v + g v_leak + sum w s E) / (c + g + sum w s + eps),   c = C / (dt / n_substeps)
+
+    The new state is a weighted mean of the old one, v_leak, the E and (with weight eps) 0, so it never leaves
+    [min(0, v_leak, E), max(0, v_leak, E)] once inside, whatever the input (2021, theorem on bounded states).
+
+    **Memory.** Without synaptic input a state keeps (c / (c + g))^6 of itself a frame: with g = 1, 0.14 % at
+    the c = 0.5 of the paper's released code, 18 % at c = 3 (C = 0.5 and dt = 1 in this formula, the usual
+    start elsewhere), 56 % at c = 10; open synapses add to g and shorten it. A cell that begins with c near 3
+    or less tends to train to forget within a frame and then follows the noise of every single picture; memory
+    of several frames is the likely lever of robustness, but slow cells learn more slowly (several times at
+    c = 20) and need some frames of warm-up. So the initial c is a setting, ``initial_c``; C itself is trained.
+
+    **Positive values.** w, g and C are softplus of a free parameter: positive for any optimiser, without the
+    clipping after each step that leaves weights stuck at zero, relative steps for small values and, unlike an
+    exponential, no runaway for large ones. The parameters of ``*_raw`` names are the free ones.
+
+    **Parameters** exist for existing synapses only, as vectors in the order of the wiring's tables: w, sigma,
+    mu, E each, and C, g, v_leak a neuron: 1,065 for the paper's circuit (``n_active_parameters``); the input
+    map (weight and bias a feature) and the readout (weight and bias a motor neuron) come on top.
+
+    Shapes: B batch, T time, N inputs, K neurons, S sensory and R other synapses, O motor neurons.
+    """
+
+    def __init__(self, config: LTCConfig | None = None, wiring: Wiring | None = None) -> None:
+        super().__init__()
+        self.config = config or LTCConfig()
+        self.wiring = wiring or paper_wiring()
+        n_sensory, n_recurrent = len(self.wiring.sensory), len(self.wiring.synapses)
+        n_neurons, n_inputs, n_motor = self.wiring.n_neurons, self.wiring.n_inputs, self.wiring.n_motor
+        mean_c_m = self.config.initial_c * self.config.reference_dt_s / self.config.n_substeps
+
+        self.sensory_w_raw = nn.Parameter(softplus_inverse(_uniform(n_sensory, 0.001, 1.0)))
+        self.sensory_sigma = nn.Parameter(_uniform(n_sensory, 3.0, 8.0))
+        self.sensory_mu = nn.Parameter(_uniform(n_sensory, 0.3, 0.8))
+        self.sensory_e_rev = nn.Parameter(torch.tensor(self.wiring.sensory[:, 2], dtype=torch.float32))
+        self.w_raw = nn.Parameter(softplus_inverse(_uniform(n_recurrent, 0.001, 1.0)))
+        self.sigma = nn.Parameter(_uniform(n_recurrent, 3.0, 8.0))
+        self.mu = nn.Parameter(_uniform(n_recurrent, 0.3, 0.8))
+        self.e_rev = nn.Parameter(torch.tensor(self.wiring.synapses[:, 2], dtype=torch.float32))
+        # The paper draws C from 0.4 to 0.6: the same +-20 % around our mean.
+        self.c_m_raw = nn.Parameter(softplus_inverse(_uniform(n_neurons, 0.8 * mean_c_m, 1.2 * mean_c_m)))
+        self.g_leak_raw = nn.Parameter(softplus_inverse(_uniform(n_neurons, 0.001, 1.0)))
+        self.v_leak = nn.Parameter(_uniform(n_neurons, -0.2, 0.2))
+
+        self.input_weight = nn.Parameter(torch.full((n_inputs,), float(self.config.initial_input_scale)))
+        self.input_bias = nn.Parameter(torch.zeros(n_inputs))
+        self.readout_weight = nn.Parameter(torch.ones(n_motor))
+        self.readout_bias = nn.Parameter(torch.zeros(n_motor))
+
+        # Who is whose source and target, as 0/1 matrices: gathers and sums become products of small matrices.
+        self._buffer("sensory_source", _one_hot(self.wiring.sensory[:, 0], n_inputs).T)  # (N, S)
+        self._buffer("sensory_target", _one_hot(self.wiring.sensory[:, 1], n_neurons))  # (S, K)
+        self._buffer("recurrent_source", _one_hot(self.wiring.synapses[:, 0], n_neurons).T)  # (K, R)
+        self._buffer("recurrent_target", _one_hot(self.wiring.synapses[:, 1], n_neurons))  # (R, K)
+        self._buffer("motor", torch.tensor([i for i, r in enumerate(self.wiring.role) if r == "motor"]))
+
+    def _buffer(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.contiguous(), persistent=False)
+
+    sensory_source: Tensor
+    sensory_target: Tensor
+    recurrent_source: Tensor
+    recurrent_target: Tensor
+    motor: Tensor
+
+    @property
+    def w(self) -> Tensor:
+        """Strength of the synapses between neurons, (R,), positive."""
+        return F.softplus(self.w_raw)
+
+    @property
+    def sensory_w(self) -> Tensor:
+        """Strength of the sensory synapses, (S,), positive."""
+        return F.softplus(self.sensory_w_raw)
+
+    @property
+    def g_leak(self) -> Tensor:
+        """Leak conductance g, (K,), positive."""
+        return F.softplus(self.g_leak_raw)
+
+    @property
+    def c_m(self) -> Tensor:
+        """Capacitance C, (K,), positive; in seconds, as the conductances have no unit."""
+        return F.softplus(self.c_m_raw)
+
+    @property
+    def n_active_parameters(self) -> int:
+        """Parameters of the circuit: 4 a synapse, 3 a neuron (1,065 for the paper's circuit)."""
+        return 4 * self.wiring.n_synapses + 3 * self.wiring.n_neurons
+
+    @property
+    def n_stored_parameters(self) -> int:
+        """All trainable numbers in memory: the circuit, the input map and the readout."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, batch: int) -> Tensor:
+        """The state (B, K) before the first frame: zeros."""
+        return self.v_leak.new_zeros(batch, self.wiring.n_neurons)
+
+    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame: features (B, N), state (B, K), dt_s (B,) > 0 -> output (B, O), new state (B, K)."""
+        outputs, state = self.forward_sequence(features.unsqueeze(1), state, dt_s.unsqueeze(1))
+        return outputs.squeeze(1), state
+
+    def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, O), last state."""
+        recurrent = self._recurrent()
+        c = self.c_m * self.config.n_substeps / dt_s.unsqueeze(-1)  # (B, T, K)
+        weighted, conductance = self._sensory_sums(features)  # (B, T, K) each
+        g_leak = self.g_leak
+        # All that stays the same during a frame, for every frame at once.
+        held = torch.cat(
+            [weighted + g_leak * self.v_leak, conductance + g_leak + c + EPS], dim=-1
+        )  # (B, T, 2K)
+        states = []
+        for c_t, held_t in zip(c.unbind(1), held.unbind(1), strict=True):
+            for _ in range(self.config.n_substeps):
+                state = self._substep(state, c_t, held_t, recurrent)
+            states.append(state)
+        motor = torch.stack(states, dim=1)[..., self.motor]  # (B, T, O)
+        return motor * self.readout_weight + self.readout_bias, state
+
+    def liquid_time_constants(self, features: Tensor, state: Tensor) -> Tensor:
+        """Time constant (B, K) in seconds of every neuron under features (B, N) and state (B, K).
+
+        C_i / (g_i + sum_j w_ji s_ji) (Hasani et al. 2021, Eq. 3): how fast the neuron moves at this moment.
+        """
+        _, conductance = self._sensory_sums(features)
+        recurrent = self._recurrent()
+        activation = torch.sigmoid(state @ recurrent.source - recurrent.threshold)  # (B, R)
+        conductance = conductance + (activation @ recurrent.target)[:, self.wiring.n_neurons :]
+        return self.c_m / (self.g_leak + conductance)
+
+    def _sensory_sums(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """sum w s E and sum w s over the sensory synapses: (..., N) -> (..., K) twice."""
+        mapped = features * self.input_weight + self.input_bias
+        source = self.sensory_source * self.sensory_sigma  # (N, S)
+        activation = torch.sigmoid(mapped @ source - self.sensory_sigma * self.sensory_mu)  # (..., S)
+        sums = activation @ _both_sums(self.sensory_target, self.sensory_w, self.sensory_e_rev)
+        weighted, conductance = sums.chunk(2, dim=-1)
+        return weighted, conductance
+
+    def _recurrent(self) -> _Recurrent:
+        return _Recurrent(
+            source=self.recurrent_source * self.sigma,
+            threshold=self.sigma * self.mu,
+            target=_both_sums(self.recurrent_target, self.w, self.e_rev),
+        )
+
+    @staticmethod
+    def _substep(state: Tensor, c: Tensor, held: Tensor, recurrent: _Recurrent) -> Tensor:
+        """One fused semi-implicit Euler step of the state (B, K); c (B, K), held (B, 2K)."""
+        activation = torch.sigmoid(
+            torch.addmm(recurrent.threshold, state, recurrent.source, beta=-1)
+        )  # (B, R)
+        numerator, denominator = torch.addmm(held, activation, recurrent.target).chunk(2, dim=1)
+        return torch.addcmul(numerator, c, state) / denominator
+
+
+def _one_hot(index: np.ndarray, n: int) -> Tensor:
+    return F.one_hot(torch.tensor(index, dtype=torch.int64), n).to(torch.float32)
+
+
+def _both_sums(target: Tensor, w: Tensor, e_rev: Tensor) -> Tensor:
+    """Matrix (n, 2K) that sums activations (..., n) to [sum w s E | sum w s] of each target neuron."""
+    return torch.cat([target * (w * e_rev).unsqueeze(1), target * w.unsqueeze(1)], dim=1)

@@ -1,0 +1,186 @@
+"""A driving policy: encoder and core, pictures in and path curvature out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from driving.models.baselines import LSTMConfig, LSTMCore
+from driving.models.encoder import Encoder, EncoderConfig
+from driving.models.ltc import LTC, LTCConfig
+from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, MAX_CURVATURE_PER_M
+from sim.errors import BadInputError
+
+CORES: dict[str, tuple[type[Any], type[Any]]] = {"ltc": (LTCConfig, LTC), "lstm": (LSTMConfig, LSTMCore)}
+"""Every core by name: its configuration and its class. A core added here is tested by being here."""
+
+CORE_PREFIX = "core_"
+FRAME_RANGE = (-3.0, 4.0)
+"""Pixels are clamped to this: pictures are in [0, 1], and strong noise before whitening may leave it."""
+NAN_PIXEL = 0.5
+"""A pixel that is not a number counts as mid grey."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Settings of a policy, saved beside its weights.
+
+    Attributes:
+        core: name in ``CORES``.
+        core_config: settings of that core; left out, the core's defaults.
+        height_px, width_px: size of the pictures.
+        max_curvature_per_m: limit of the command; it is approached smoothly (tanh).
+        curvature_unit_per_m: curvature that a core output of 1 stands for near zero, so that cores and losses
+            work with numbers around 1.
+    """
+
+    core: str = "ltc"
+    core_config: Any = None
+    height_px: int = FRAME_HEIGHT_PX
+    width_px: int = FRAME_WIDTH_PX
+    max_curvature_per_m: float = MAX_CURVATURE_PER_M
+    curvature_unit_per_m: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.core not in CORES:
+            raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {self.core!r}")
+        config_class = CORES[self.core][0]
+        if self.core_config is None:
+            object.__setattr__(self, "core_config", config_class())
+        if type(self.core_config) is not config_class:
+            raise BadInputError(
+                f"policy: core {self.core} needs a {config_class.__name__}, got {self.core_config!r}"
+            )
+        EncoderConfig(self.height_px, self.width_px)
+        for name in ("max_curvature_per_m", "curvature_unit_per_m"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise BadInputError(f"policy: {name} must be a positive number, got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat dictionary for json, the core's settings as ``core_...``; undone by ``from_dict``."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "core_config"}
+        core = dataclasses.asdict(self.core_config)
+        return plain | {CORE_PREFIX + name: value for name, value in core.items()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
+        """The settings that ``to_dict`` wrote; an unknown or missing key or a wrong type: ``BadInputError``."""
+        core = plain.get("core")
+        if not isinstance(core, str) or core not in CORES:
+            raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {core!r}")
+        expected = cls(core=core).to_dict()
+        missing, unknown = sorted(expected.keys() - plain.keys()), sorted(plain.keys() - expected.keys())
+        if missing or unknown:
+            raise BadInputError(
+                f"policy: settings of core {core}: missing {', '.join(missing) or 'none'}, "
+                f"unknown {', '.join(unknown) or 'none'}"
+            )
+        for name, default in expected.items():
+            allowed = (int, float) if isinstance(default, float) else (type(default),)
+            if type(plain[name]) not in allowed:
+                raise BadInputError(f"policy: {name} must be a {allowed[-1].__name__}, got {plain[name]!r}")
+        own = {f.name for f in dataclasses.fields(cls)}
+        core_settings = {k.removeprefix(CORE_PREFIX): v for k, v in plain.items() if k not in own}
+        return cls(
+            core_config=CORES[core][0](**core_settings), **{k: v for k, v in plain.items() if k in own}
+        )
+
+
+class Policy(nn.Module):
+    """Encoder, then core, then ``curvature = max tanh(y unit / max)`` of the core's output y.
+
+    The command is finite and within +-``max_curvature_per_m`` whatever the frames hold: pixels that are not
+    numbers count as ``NAN_PIXEL`` and all are clamped to ``FRAME_RANGE``. Frames are RGB, float in [0, 1] or
+    uint8. The state is an argument, never an attribute.
+
+    Attributes:
+        config, encoder, core: public parts.
+    """
+
+    def __init__(self, config: PolicyConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or PolicyConfig()
+        self.encoder = Encoder(EncoderConfig(self.config.height_px, self.config.width_px))
+        self.core = CORES[self.config.core][1](self.config.core_config)
+        # The nearest float32 may lie above the limit; the command must not.
+        limit = np.float32(self.config.max_curvature_per_m)
+        above = float(limit) > self.config.max_curvature_per_m
+        self._limit_per_m = float(np.nextafter(limit, np.float32(0)) if above else limit)
+
+    def initial_state(self, batch: int) -> Tensor:
+        """The core's state (B, ...) before the first frame."""
+        state: Tensor = self.core.initial_state(batch)
+        return state
+
+    def step(self, frame: Tensor, state: Tensor, dt_s: float | Tensor) -> tuple[Tensor, Tensor]:
+        """One frame (B, 3, H, W) -> curvature (B,) in 1/m, state; ``dt_s`` since the last: a number or (B,)."""
+        features = self.encode(frame)  # (B, N)
+        output, state = self.core(features, state, self._dt_s(dt_s, features.shape[:1], features))
+        return self._curvature(output.squeeze(-1)), state
+
+    def forward(
+        self, frames: Tensor, state: Tensor | None = None, dt_s: float | Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A sequence: frames (B, T, 3, H, W) -> curvature (B, T) in 1/m and the last state.
+
+        ``state`` begins at ``initial_state``; ``dt_s`` is a number or (B, T), else 1 / ``FRAME_RATE_HZ``.
+        Equal to T calls of ``step``.
+        """
+        if frames.dim() != 5:
+            raise BadInputError(f"policy: expected frames (B, T, 3, H, W), got {tuple(frames.shape)}")
+        features = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # (B, T, N)
+        return self.decode(features, state, dt_s)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Features (B, N) of frames (B, 3, H, W), made safe as the class says: first half of ``forward``."""
+        dtype = self.encoder.dense_weight.dtype
+        if frames.dtype == torch.uint8:
+            safe = frames.to(dtype) / 255.0
+        elif frames.is_floating_point():
+            low, high = FRAME_RANGE
+            safe = torch.nan_to_num(frames.to(dtype), nan=NAN_PIXEL, posinf=high, neginf=low).clamp(low, high)
+        else:
+            raise BadInputError(f"policy: expected frames of uint8 or float, got {frames.dtype}")
+        features: Tensor = self.encoder(safe)
+        return features
+
+    def decode(
+        self, features: Tensor, state: Tensor | None = None, dt_s: float | Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Features (B, T, N) -> curvature (B, T) in 1/m and the last state: second half of ``forward``."""
+        if state is None:
+            state = self.initial_state(features.shape[0])
+        dt_s = self._dt_s(1.0 / FRAME_RATE_HZ if dt_s is None else dt_s, features.shape[:2], features)
+        outputs, state = self.core.forward_sequence(features, state, dt_s)
+        return self._curvature(outputs.squeeze(-1)), state
+
+    def _curvature(self, output: Tensor) -> Tensor:
+        return self._limit_per_m * torch.tanh(output * (self.config.curvature_unit_per_m / self._limit_per_m))
+
+    @staticmethod
+    def _dt_s(dt_s: float | Tensor, shape: torch.Size, like: Tensor) -> Tensor:
+        """``dt_s`` as a tensor of the given shape, checked."""
+        given = torch.as_tensor(dt_s, dtype=like.dtype, device=like.device)
+        if given.dim() and given.shape != shape:
+            raise BadInputError(f"policy: dt_s must be a number or {tuple(shape)}, got {tuple(given.shape)}")
+        if not bool(((given > 0) & torch.isfinite(given)).all()):
+            raise BadInputError("policy: dt_s must be positive seconds, got zero, a negative or no number")
+        return given.expand(shape)
+
+
+def build_policy(config: PolicyConfig | None = None, seed: int = 0) -> Policy:
+    """A new policy whose weights depend on ``config`` and ``seed`` alone; global streams stay as found.
+
+    The encoder is drawn first, so policies of one seed and picture size begin with the same encoder.
+    """
+    with torch.random.fork_rng(devices=[]):  # no device: only the CPU stream is touched below
+        torch.default_generator.manual_seed(seed)
+        return Policy(config)

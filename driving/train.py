@@ -1,0 +1,252 @@
+"""Train a policy on windows of recorded drives: one readable loop, resumable and reproducible."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from driving.data import AugmentConfig, Windows, policy_frames
+from driving.models import checkpoint
+from driving.models.policy import Policy
+from sim.drive import Drive
+from sim.errors import BadInputError
+
+RESUME_NAME = "resume"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run; together with the drives and the first weights they decide its result.
+
+    Attributes:
+        seed: of the order of windows and the augmentation.
+        n_steps: optimiser steps.
+        batch, window: windows a step and frames a window (Lechner et al. 2020: 20 and 16).
+        n_warmup: first frames of a window whose error does not count: the state starts at zero.
+        lr_encoder, lr_core: peak rates of Adam for the convolutional head and for the recurrent core.
+        lr_rise: share of the steps in which the rates rise linearly; they fall as a half cosine afterwards.
+        clip_norm: largest norm of the gradient.
+        weight_exponent: weight of a frame's error is exp(a |curvature x 1000|); the paper's a, 0.1 for open
+            loop and 0 for closed loop.
+        bfloat16: run the convolutions in bfloat16 (faster where the processor has it).
+        checkpoint_every: steps between two resume points.
+        augment: what is done to the windows.
+    """
+
+    seed: int = 0
+    n_steps: int = 1500
+    batch: int = 20
+    window: int = 16
+    n_warmup: int = 4
+    lr_encoder: float = 1e-3
+    lr_core: float = 5e-3
+    lr_rise: float = 0.05
+    clip_norm: float = 10.0
+    weight_exponent: float = 0.0
+    bfloat16: bool = False
+    checkpoint_every: int = 250
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("n_steps", "batch", "window", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise BadInputError(f"training: {name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.n_warmup < self.window:
+            raise BadInputError(
+                f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}"
+            )
+        for name in ("lr_encoder", "lr_core", "clip_norm"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
+
+
+def weighted_squared_error(
+    predicted: Tensor, target: Tensor, unit_per_m: float, weight_exponent: float, n_warmup: int = 0
+) -> Tensor:
+    """sum(exp(a |y|) (yhat - y)^2) / sum(exp(a |y|)), y = 1000 x curvature, of (B, T) in 1/m.
+
+    Lechner et al. 2020. The squared error is in the policy's unit, the first ``n_warmup`` frames are left out.
+    """
+    predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
+    weight = torch.exp(weight_exponent * 1000.0 * target.abs())
+    return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / weight.sum()
+
+
+def to_tensor(frames: np.ndarray) -> Tensor:
+    """uint8 (..., H, W, 3) -> uint8 (..., 3, H, W), a view whose memory stays channels-last."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3)
+
+
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
+    """Linear rise, then half a cosine to zero, in [0, 1]."""
+    n_rise = max(1, round(config.lr_rise * config.n_steps))
+    if step < n_rise:
+        return (step + 1) / n_rise
+    return 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, config.n_steps - n_rise)))
+
+
+def train(
+    policy: Policy,
+    drives: Sequence[Drive],
+    config: TrainConfig,
+    out: Path,
+    validation: Sequence[Drive] = (),
+    resume: bool = False,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> dict[str, Any]:
+    """Train ``policy`` in place, save it to the folder ``out`` and return its metrics.
+
+    A resume point (weights, optimiser, step) is kept in ``out/resume`` until the end; with ``resume`` the run
+    goes on there and ends in the same weights as one that was never stopped.
+
+    Raises:
+        BadInputError: no usable window, or ``resume`` where there is no resume point or one of another run.
+    """
+    windows = Windows(drives, config.window)
+    policy.train()
+    policy.encoder.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": policy.encoder.parameters(), "lr": config.lr_encoder},
+            {"params": policy.core.parameters(), "lr": config.lr_core},
+        ]
+    )
+    peaks = [config.lr_encoder, config.lr_core]
+    losses: list[float] = []
+    first_step = _resume(policy, optimizer, config, out, losses) if resume else 0
+    started_s = time.monotonic()
+    for step in range(first_step, config.n_steps):
+        batch = windows.sample(config.batch, (config.seed, step), config.augment)
+        frames, target = to_tensor(batch.frames), torch.from_numpy(batch.curvature_per_m)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            features = policy.encode(frames.flatten(0, 1))
+        features = features.float().unflatten(0, target.shape)  # (B, T, N)
+        predicted, _ = policy.decode(features, None, torch.from_numpy(batch.dt_s))
+        loss = weighted_squared_error(
+            predicted, target, policy.config.curvature_unit_per_m, config.weight_exponent, config.n_warmup
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip_norm)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * learning_rate_factor(step, config)
+        optimizer.step()
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise BadInputError(f"training: the loss became {losses[-1]} at step {step}; use a lower --lr-core")
+        on_step(step, losses[-1])
+        if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.n_steps:
+            _save_resume(policy, optimizer, config, out, step + 1, losses)
+    policy.eval()
+    policy.encoder.to(memory_format=torch.contiguous_format)
+    metrics: dict[str, Any] = {
+        "n_windows": len(windows),
+        "n_frames": sum(len(drive) for drive in drives),
+        "train_loss_last_100": float(np.mean(losses[-100:])),
+        "train_seconds": round(time.monotonic() - started_s, 1),
+        "train_config": dataclasses.asdict(config),
+    }
+    if validation:
+        metrics["validation"] = evaluate(policy, validation)
+    checkpoint.save(policy, out, metrics)
+    for name in ("weights.safetensors", "state.json"):
+        (out / RESUME_NAME / name).unlink(missing_ok=True)
+    if (out / RESUME_NAME).exists():
+        (out / RESUME_NAME).rmdir()
+    return metrics
+
+
+def _save_resume(
+    policy: Policy, optimizer: torch.optim.Adam, config: TrainConfig, out: Path, step: int, losses: list[float]
+) -> None:
+    folder = out / RESUME_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
+    state = {"step": step, "losses": losses, "config": dataclasses.asdict(config), "policy": policy.config.to_dict()}
+    save_file(tensors, folder / "weights.tmp", metadata={"step": str(step)})
+    (folder / "state.tmp").write_text(json.dumps(state))
+    os.replace(folder / "weights.tmp", folder / "weights.safetensors")
+    os.replace(folder / "state.tmp", folder / "state.json")
+
+
+def _resume(
+    policy: Policy, optimizer: torch.optim.Adam, config: TrainConfig, out: Path, losses: list[float]
+) -> int:
+    """Put the resume point of ``out`` into policy and optimiser; the step to go on with."""
+    folder = out / RESUME_NAME
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        tensors = load_file(folder / "weights.safetensors")
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{folder}: no usable resume point ({error}); start without --resume") from None
+    if state["config"] != dataclasses.asdict(config) or state["policy"] != policy.config.to_dict():
+        raise BadInputError(f"{folder}: expected the same settings as the stopped run's, got others; repeat its command")
+    policy.load_state_dict({k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")})
+    plain = optimizer.state_dict()
+    plain["state"] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, i, key = name.split(".")
+            plain["state"].setdefault(int(i), {})[key] = tensor
+    optimizer.load_state_dict(plain)
+    losses += state["losses"]
+    return int(state["step"])
+
+
+@torch.no_grad()
+def predict(policy: Policy, drive: Drive, chunk: int = 64) -> np.ndarray:
+    """Open loop: the policy's curvature (T,) on a drive's frames, the state carried along and reset at gaps."""
+    policy.eval()
+    frames, dt_s = policy_frames(drive, policy.config.height_px, policy.config.width_px), drive.dt_s()
+    predicted = np.empty(len(drive), np.float32)
+    for segment in drive.segments():
+        state = policy.initial_state(1)
+        for start in range(segment.start, segment.stop, chunk):
+            rows = slice(start, min(start + chunk, segment.stop))
+            times = torch.from_numpy(dt_s[rows].astype(np.float32))[None]
+            curvature, state = policy(to_tensor(frames[rows])[None], state, times)
+            predicted[rows] = curvature[0].numpy()
+    return predicted
+
+
+def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
+    """Open-loop errors over all frames of the drives; keys as ``liquid-lane test`` writes them.
+
+    ``rmse_steering_wheel_rad`` is there only where every drive's vehicle has a known steering ratio.
+    """
+    from sim.conventions import steering_wheel_angle_from_curvature
+
+    if not drives:
+        raise BadInputError("test: expected at least one drive, got none; name them with --data")
+    predicted = [predict(policy, drive) for drive in drives]
+    errors = {"curvature_per_m": (np.concatenate(predicted), np.concatenate([d.curvature_per_m for d in drives]))}
+    facts = [drive.meta.vehicle for drive in drives]
+    if all(fact.wheelbase_m and fact.steering_ratio for fact in facts):
+        wheel = [
+            [steering_wheel_angle_from_curvature(k, f.wheelbase_m, f.steering_ratio) for k in pair]
+            for pair, f in zip(zip(predicted, [d.curvature_per_m for d in drives], strict=True), facts, strict=True)
+        ]
+        errors["steering_wheel_rad"] = (np.concatenate([w[0] for w in wheel]), np.concatenate([w[1] for w in wheel]))
+    figures: dict[str, Any] = {}
+    for unit, (guess, truth) in errors.items():
+        figures[f"rmse_{unit}"] = float(np.sqrt(np.mean((guess - truth) ** 2)))
+        figures[f"zero_rmse_{unit}"] = float(np.sqrt(np.mean(truth**2)))
+    guess, truth = errors["curvature_per_m"]
+    both_vary = guess.std() > 0 and truth.std() > 0
+    figures["correlation"] = float(np.corrcoef(guess, truth)[0, 1]) if both_vary else None
+    figures["n_frames"] = len(truth)
+    return figures

@@ -1,0 +1,101 @@
+"""An MP4 file that plays in a browser, whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from sim.errors import BadInputError
+
+BT709 = 1
+"""The number of BT.709 in the lists of primaries and transfer curves (ITU-T H.273)."""
+
+
+class VideoWriter:
+    """Writes RGB frames as H.264 (yuv420p, BT.709, index at the front), for use as a context manager.
+
+    The file is written under a temporary name in the target's folder and takes its name when the block ends well;
+    otherwise nothing is left.
+
+    Args:
+        path: of the ``.mp4`` file; an existing one is replaced, missing folders are made.
+        fps: frames a second.
+        height, width: of every frame in pixels, even numbers (colour is stored for blocks of 2 x 2).
+
+    Raises:
+        BadInputError: size odd or rate not positive, folder not writable, or a block without a single frame.
+        ValueError: a frame of another size or dtype.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with VideoWriter(Path(folder) / "grey.mp4", fps=20, height=32, width=48) as video:
+    ...         video.write(np.full((32, 48, 3), 128, dtype=np.uint8))
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['grey.mp4']
+    """
+
+    def __init__(self, path: str | Path, fps: float, height: int, width: int) -> None:
+        if height < 2 or width < 2 or height % 2 or width % 2:
+            raise BadInputError(f"video: expected an even height and width, got {height} x {width}; pad or crop")
+        if not (np.isfinite(fps) and fps > 0):
+            raise BadInputError(f"video: expected a positive number of frames a second, got {fps!r}")
+        self.path, self.fps, self.height, self.width = Path(path), fps, height, width
+
+    def __enter__(self) -> VideoWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".part", dir=self.path.parent)
+        except OSError as error:
+            raise BadInputError(
+                f"video: expected a folder that can be written, got {self.path.parent} ({error.strerror}); "
+                "choose another"
+            ) from None
+        os.close(handle)
+        self._part = Path(name)
+        self._n_frames = 0
+        # faststart: the index stands before the pictures, so a browser plays while it loads.
+        self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream(
+            "libx264", rate=Fraction(self.fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
+        )
+        self._stream.height, self._stream.width, self._stream.pix_fmt = self.height, self.width, "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries = context.color_trc = BT709
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Adds one frame, uint8 RGB (height, width, 3)."""
+        if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
+            raise ValueError(
+                f"a frame must be uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}"
+            )
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        self._container.mux(self._stream.encode(picture))
+        self._n_frames += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._n_frames == 0:
+                raise BadInputError(f"video: expected at least one frame for {self.path}, got none")
+            if self._n_frames:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+            if kind is None:
+                self._part.chmod(0o644)  # a temporary file is private by default
+                os.replace(self._part, self.path)
+        except OSError as failure:
+            raise BadInputError(f"video: {self.path} cannot be written ({failure}); free space or choose another") from None
+        finally:
+            self._container.close()
+            self._part.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""A pinhole camera above flat ground: pixels to metres and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
+from sim.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera without roll, looking along the vehicle's x axis.
+
+    A small pitch is expressed by the row of the horizon, so every image row below it is one forward
+    distance on flat ground, the fact the renderer and the viewpoint shift rest on.
+
+    Attributes:
+        height_px, width_px: size of the picture.
+        focal_u_px, focal_v_px: focal length in columns and rows (equal unless the picture was squeezed).
+        horizon_u_px, horizon_v_px: the point where a straight level road ahead vanishes.
+        height_m: of the lens above the ground.
+    """
+
+    height_px: int = FRAME_HEIGHT_PX
+    width_px: int = FRAME_WIDTH_PX
+    focal_u_px: float = 150.0
+    focal_v_px: float = 150.0
+    horizon_u_px: float = 99.5
+    horizon_v_px: float = 26.0
+    height_m: float = 1.4
+
+    def __post_init__(self) -> None:
+        for name in ("height_px", "width_px", "focal_u_px", "focal_v_px", "height_m"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise BadInputError(f"camera: {name} must be a positive number, got {value!r}")
+        for name in ("horizon_u_px", "horizon_v_px"):
+            if not np.isfinite(getattr(self, name)):
+                raise BadInputError(f"camera: {name} must be finite, got {getattr(self, name)!r}")
+
+    def resized(self, height_px: int, width_px: int) -> Camera:
+        """The camera of the same picture scaled to another size (pixel centres at whole numbers)."""
+        scale_u, scale_v = width_px / self.width_px, height_px / self.height_px
+        return dataclasses.replace(
+            self,
+            height_px=height_px,
+            width_px=width_px,
+            focal_u_px=self.focal_u_px * scale_u,
+            focal_v_px=self.focal_v_px * scale_v,
+            horizon_u_px=(self.horizon_u_px + 0.5) * scale_u - 0.5,
+            horizon_v_px=(self.horizon_v_px + 0.5) * scale_v - 0.5,
+        )
+
+    def cropped(self, top_px: int, left_px: int, height_px: int, width_px: int) -> Camera:
+        """The camera of a rectangle cut out of the picture."""
+        return dataclasses.replace(
+            self,
+            height_px=height_px,
+            width_px=width_px,
+            horizon_u_px=self.horizon_u_px - left_px,
+            horizon_v_px=self.horizon_v_px - top_px,
+        )
+
+    def project(self, forward_m: np.ndarray, left_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel (u, v) of ground points given in the camera's own axes; ``forward_m`` must be positive."""
+        u_px = self.horizon_u_px - self.focal_u_px * np.asarray(left_m) / forward_m
+        v_px = self.horizon_v_px + self.focal_v_px * self.height_m / np.asarray(forward_m)
+        return u_px, v_px
+
+    def unproject(self, u_px: np.ndarray, v_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ground point (forward_m, left_m) seen at a pixel below the horizon; undoes ``project``."""
+        forward_m = self.focal_v_px * self.height_m / (np.asarray(v_px) - self.horizon_v_px)
+        return forward_m, (self.horizon_u_px - np.asarray(u_px)) * forward_m / self.focal_u_px
+
+    def shift_matrix(self, left_m: float = 0.0, yaw_rad: float = 0.0) -> np.ndarray:
+        """Affine map (2, 3) from this picture to the one seen from a shifted viewpoint.
+
+        ``left_m`` moves the camera to the left, ``yaw_rad`` turns it to the left (small angle). Exact on flat
+        ground for the shift and near the axis for the turn; for ``cv2.warpAffine``.
+        """
+        # A point on the ground row v is at forward f_v h / (v - v0): moving left by dX moves it right by
+        # f_u dX / forward, a shear; turning left moves everything right by f_u * angle.
+        shear = self.focal_u_px * left_m / (self.focal_v_px * self.height_m)
+        offset = self.focal_u_px * np.tan(yaw_rad) - shear * self.horizon_v_px
+        return np.array([[1.0, shear, offset], [0.0, 1.0, 0.0]])
