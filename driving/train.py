@@ -20,6 +20,7 @@ from torch import Tensor
 from driving.data import AugmentConfig, Windows, policy_frames
 from driving.models import checkpoint
 from driving.models.policy import Policy
+from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
 from sim.errors import BadInputError
 
@@ -228,8 +229,6 @@ def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
 
     ``rmse_steering_wheel_rad`` is there only where every drive's vehicle has a known steering ratio.
     """
-    from sim.conventions import steering_wheel_angle_from_curvature
-
     if not drives:
         raise BadInputError("test: expected at least one drive, got none; name them with --data")
     predicted = [predict(policy, drive) for drive in drives]

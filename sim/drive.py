@@ -3,7 +3,7 @@
 On disk a drive is a folder, format version ``DRIVE_FORMAT``:
 
 ``frames.mp4``      H.264, 4:4:4, close to lossless; video frame k is row k.
-``table.csv``       ``timestamp_s,curvature_per_m,speed_mps``, one row a frame; ``speed_mps`` empty if unknown.
+``table.csv``       ``timestamp_s,curvature_per_m,speed_mps``, a row a frame; ``speed_mps`` empty if unknown.
 ``drive.json``      format version, number of frames and of road masks, camera, source, licence, vehicle.
 ``road_masks.npz``  only for drives with road masks: the known rows and their masks, eight pixels a byte.
 """
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ import numpy as np
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
+from sim.reading import error_names, parse_numbers, read_table, read_video
 
 DRIVE_FORMAT = 1
 """Version of the folder's layout; ``load`` refuses every other one."""
@@ -38,6 +39,7 @@ GAP_FACTOR = 2.5
 """A step in time longer than this many median steps is a gap."""
 
 VIDEO, TABLE, FACTS, MASKS = "frames.mp4", "table.csv", "drive.json", "road_masks.npz"
+FILES = {VIDEO, TABLE, FACTS, MASKS}
 COLUMNS = ("timestamp_s", "curvature_per_m", "speed_mps")
 
 T = TypeVar("T")
@@ -141,8 +143,8 @@ class Drive:
         if not_later.size:
             row = int(not_later[0]) + 1
             raise BadInputError(
-                f"drive: row {row}: timestamp {self.timestamps_s[row]!s} s must be later than that of the row "
-                f"before, {self.timestamps_s[row - 1]!s} s; remove or sort the rows"
+                f"drive: row {row}: timestamp {self.timestamps_s[row]!s} s must be later than that of the "
+                f"row before, {self.timestamps_s[row - 1]!s} s; remove or sort the rows"
             )
         row = int(np.argmax(np.abs(self.curvature_per_m)))
         if abs(self.curvature_per_m[row]) > MAX_PLAUSIBLE_CURVATURE_PER_M:
@@ -175,7 +177,7 @@ class Drive:
         steps_s = np.diff(self.timestamps_s)
         gaps = np.flatnonzero(steps_s > GAP_FACTOR * np.median(steps_s)) + 1 if steps_s.size else steps_s
         edges = [0, *(int(row) for row in gaps), len(self)]
-        return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
     def dt_s(self) -> np.ndarray:
         """Time since the frame before, float64 (T,).
@@ -189,7 +191,7 @@ class Drive:
         return dt_s
 
 
-# On disk -----------------------------------------------------------------------------------------------------
+# On disk ---------------------------------------------------------------------------------------------------
 
 
 def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
@@ -203,12 +205,12 @@ def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
     Raises:
         BadInputError: something else is in the way, or the place cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        if not (folder / FACTS).is_file():
-            raise BadInputError(f"{folder}: is not a drive and not empty; name a new folder to write to")
-        if not overwrite:
-            raise BadInputError(f"{folder}: there is a drive already; name a new folder or allow overwriting")
+    folder = Path(folder).absolute()
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if (folder.exists() and not folder.is_dir()) or (there and not FILES >= there >= {FACTS}):
+        raise BadInputError(f"{folder}: holds something else than a drive; name a new folder to write to")
+    if there and not overwrite:
+        raise BadInputError(f"{folder}: there is a drive already; name a new folder or allow overwriting")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
@@ -217,7 +219,7 @@ def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
         if folder.exists():
             folder.replace(old)
         partial.replace(folder)
-    except OSError as error:
+    except (OSError, av.error.FFmpegError) as error:
         raise BadInputError(f"{folder}: cannot write a drive there: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -303,7 +305,7 @@ def load(folder: Path | str, rows: slice | None = None) -> Drive:
     speed_mps = None
     if any(table["speed_mps"]):
         speed_mps = parse_numbers(folder / TABLE, "speed_mps", table["speed_mps"]).astype(np.float32)
-    try:
+    with error_names(folder):
         return Drive(
             frames,
             timestamps_s[start:stop],
@@ -314,8 +316,6 @@ def load(folder: Path | str, rows: slice | None = None) -> Drive:
             None if masks is None else masks[start:stop],
             None if known is None else known[start:stop],
         )
-    except BadInputError as error:
-        raise BadInputError(f"{folder}: {error}") from error
 
 
 def _row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, int]:
@@ -364,11 +364,13 @@ def _build(path: Path, name: str, kind: type[T], values: Any) -> T:
         raise BadInputError(f"{path}: {name}: {error}") from error
 
 
-def _read_masks(path: Path, n_masks: int, n_frames: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (T, H, W) and which rows are known (T,)."""
+def _read_masks(
+    path: Path, n_masks: int, n_frames: int, camera: Camera
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Masks (T, H, W) and which rows are known (T,), None for all of them."""
     n_pixels = camera.height_px * camera.width_px
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             rows, bits = file["rows"], file["bits"]
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing, but {FACTS} counts {n_masks} road masks") from error
@@ -393,68 +395,4 @@ def _read_masks(path: Path, n_masks: int, n_frames: int, camera: Camera) -> tupl
     known[rows] = True
     for row, packed in zip(rows, bits, strict=True):
         masks[row] = np.unpackbits(packed, count=n_pixels).reshape(masks.shape[1:])
-    return masks, known
-
-
-# Reading files other people made; also for the importers ----------------------------------------------------
-
-
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The texts of some columns of a CSV file with a header, one entry a row.
-
-    Raises:
-        BadInputError: no such file, no rows, a missing column, or a row with too few fields.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [[field.strip() for field in line] for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInputError(f"{path}: cannot be read as a CSV file: {error}") from error
-    header = lines[0] if lines else []
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise BadInputError(f"{path}: needs the columns {', '.join(columns)}; missing: {', '.join(missing)}")
-    if len(lines) == 1:
-        raise BadInputError(f"{path}: has a header but no rows")
-    for row, line in enumerate(lines[1:]):
-        if len(line) != len(header):
-            raise BadInputError(f"{path}: row {row} has {len(line)} fields, the header has {len(header)}")
-    return {name: [line[header.index(name)] for line in lines[1:]] for name in columns}
-
-
-def parse_numbers(path: Path, column: str, texts: Sequence[object]) -> np.ndarray:
-    """Texts (or numbers) of a column as finite float64 (T,); the error names file, row and column."""
-    values = np.empty(len(texts))
-    for row, text in enumerate(texts):
-        try:
-            values[row] = float(text)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            values[row] = np.nan
-        if not np.isfinite(values[row]):
-            raise BadInputError(f"{path}: row {row}: {column} must be a finite number, got {text!r}")
-    return values
-
-
-def read_video(path: Path, n_frames: int) -> Iterator[np.ndarray]:
-    """Frames of a video in order, each uint8 (H, W, 3) RGB.
-
-    Raises:
-        BadInputError: it cannot be decoded, or has fewer or more than ``n_frames`` frames.
-    """
-    k = 0
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a grey patch
-            for k, frame in enumerate(container.decode(stream), start=1):  # noqa: B007
-                if frame.is_corrupt:
-                    raise BadInputError(f"{path}: frame {k - 1} is damaged; copy the video again")
-                if k > n_frames:
-                    raise BadInputError(f"{path}: more frames than the {n_frames} rows of its table")
-                yield frame.to_ndarray(format="rgb24")
-    except (av.error.FFmpegError, IndexError) as error:
-        raise BadInputError(
-            f"{path}: cannot be decoded after frame {k} of {n_frames}, it is cut short or damaged ({error})"
-        ) from error
-    if k < n_frames:
-        raise BadInputError(f"{path}: {k} frames, but its table has {n_frames} rows; the video is cut short")
+    return masks, None if n_masks == n_frames else known

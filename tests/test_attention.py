@@ -8,6 +8,8 @@ from torch import nn
 from driving.attention import ATTRIBUTIONS, input_gradient, visual_backprop
 from driving.attention.min_max import min_max
 from driving.attention.score import map_similarity, on_road_share, road_area_share
+from driving.models.policy import CORES, PolicyConfig, build_policy
+from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 
 with warnings.catch_warnings():  # torchmetrics brings warnings of its own imports
     warnings.simplefilter("ignore")
@@ -57,7 +59,7 @@ def _ramp_frame():
 
 
 def test_visual_backprop_equals_the_map_written_out_by_hand():
-    # Channel means 2 x [[0, 2, 4, 6], [16, 18, 20, 22]]; last map [1, 5], upsampled to [1, 2, 4, 5] in both rows.
+    # Channel means 2 x [[0, 2, 4, 6], [16, 18, 20, 22]]; last map [1, 5], upsampled to [1, 2, 4, 5].
     product_top, product_bottom = [0, 8, 32, 60], [32, 72, 160, 220]
     # Bilinear, align_corners=False: quarters between neighbours, the edge values kept.
     top = np.array([0, 2, 6, 14, 26, 39, 53, 60]) / 220
@@ -75,7 +77,9 @@ def test_visual_backprop_of_a_single_layer_is_its_channel_mean():
     policy = TinyPolicy()
     policy.encoder.feature_maps = lambda frames: [torch.relu(policy.encoder.first(frames))]
     attention = visual_backprop(policy, _ramp_frame(), torch.zeros(1, 5))
-    np.testing.assert_allclose(attention[0, 0].numpy(), np.array([0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6]) / 22, atol=1e-6)
+    np.testing.assert_allclose(
+        attention[0, 0].numpy(), np.array([0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6]) / 22, atol=1e-6
+    )
 
 
 def test_visual_backprop_looks_where_the_picture_differs():
@@ -156,7 +160,9 @@ def test_attribution_leaves_no_trace(name, training, policy_class):
 
 
 def test_min_max_scales_each_map_alone_and_makes_a_constant_map_zero():
-    maps = torch.stack([torch.arange(6.0).reshape(2, 3), torch.full((2, 3), 7.0), torch.tensor([[1.0] * 3, [3.0] * 3])])
+    maps = torch.stack(
+        [torch.arange(6.0).reshape(2, 3), torch.full((2, 3), 7.0), torch.tensor([[1.0] * 3, [3.0] * 3])]
+    )
     expected = [[[0, 0.2, 0.4], [0.6, 0.8, 1]], [[0, 0, 0]] * 2, [[0, 0, 0], [1, 1, 1]]]
     torch.testing.assert_close(min_max(maps), torch.tensor(expected))
 
@@ -193,7 +199,7 @@ def test_map_similarity_agrees_with_torchmetrics():
         data_range=1.0,
         return_full_image=True,
     )
-    # torchmetrics also averages over the border, where the 11 x 11 window hangs over the edge; skimage does not.
+    # torchmetrics also averages over the border, where its 11 x 11 window hangs over; skimage does not.
     witness = full[:, 0, 5:-5, 5:-5].mean(dim=(1, 2))
     similarity = map_similarity(clean, noisy)
     np.testing.assert_allclose(similarity, witness.numpy(), atol=1e-9)
@@ -209,3 +215,16 @@ def test_map_similarity_of_a_map_with_itself_is_one():
 def test_map_similarity_rejects_two_shapes():
     with pytest.raises(ValueError, match="one shape"):
         map_similarity(np.zeros((12, 15)), np.zeros((15, 12)))
+
+
+@pytest.mark.parametrize("name", ATTRIBUTIONS)
+@pytest.mark.parametrize("core", CORES)
+def test_attribution_of_a_real_policy_keeps_the_contract(name, core):
+    policy = build_policy(PolicyConfig(core=core), seed=2)
+    frame = torch.rand(2, 3, FRAME_HEIGHT_PX, FRAME_WIDTH_PX, generator=torch.Generator().manual_seed(4))
+    attention = ATTRIBUTIONS[name](policy, frame, policy.initial_state(2))
+    assert attention.shape == (2, FRAME_HEIGHT_PX, FRAME_WIDTH_PX)
+    assert torch.isfinite(attention).all()
+    torch.testing.assert_close(attention.amin(dim=(1, 2)), torch.zeros(2))
+    torch.testing.assert_close(attention.amax(dim=(1, 2)), torch.ones(2))
+    assert all(parameter.grad is None for parameter in policy.parameters())

@@ -10,8 +10,8 @@ def on_road_share(maps: np.ndarray, road_mask: np.ndarray) -> np.ndarray:
     """Share of each map's mass that lies on the road, in [0, 1]; shape () for (H, W), (B,) for (B, H, W).
 
     ``road_mask`` is bool (H, W) or (B, H, W). A map without mass looks nowhere: it scores nan, to be left out
-    of means with ``np.nanmean``. Read it beside ``road_area_share``, which a uniform map would score, and beside
-    the score of the same network untrained.
+    of means with ``np.nanmean``. Read it beside ``road_area_share``, which a uniform map would score, and
+    beside the score of the same network untrained.
     """
     maps = np.asarray(maps, dtype=np.float64)
     mass = maps.sum(axis=(-2, -1))
@@ -27,8 +27,8 @@ def road_area_share(road_mask: np.ndarray) -> np.ndarray:
 def map_similarity(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     """SSIM of two maps in [0, 1] of one shape; shape () for (H, W), (B,) for (B, H, W). 1 = the same map.
 
-    The settings of Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11, so a map needs 11 rows and columns), population
-    covariance, data range 1.
+    The settings of Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11, so a map needs 11 rows and
+    columns), population covariance, data range 1.
     """
     clean, noisy = np.asarray(clean, dtype=np.float64), np.asarray(noisy, dtype=np.float64)
     if clean.shape != noisy.shape:

@@ -62,7 +62,7 @@ class LSTMCore(nn.Module):
         return outputs.squeeze(1), state
 
     def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """Many frames: features (B, T, N), state (B, 2 units), dt_s (B, T) -> outputs (B, T, 1), last state."""
+        """Many frames: features (B, T, N), state (B, 2 units), dt_s (B, T) -> outputs (B, T, 1), state."""
         limit = self.config.state_limit
         h, c = state.chunk(2, dim=1)
         hidden = []

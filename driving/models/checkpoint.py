@@ -1,4 +1,4 @@
-"""Policies on disk, without pickle: a folder of ``weights.safetensors``, ``config.json``, ``metrics.json``."""
+"""Policies on disk, no pickle: a folder of ``weights.safetensors``, ``config.json``, ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -88,9 +88,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         return shipped_folder() / text
     if not text or not Path(text).is_dir():
         known = ", ".join(shipped_names()) or "none"
-        raise BadInputError(
-            f"checkpoint: no policy {text!r}; give a folder or one of the shipped policies: {known}"
-        )
+        raise BadInputError(f"checkpoint: no policy {text!r}; give a folder or a shipped policy: {known}")
     return Path(text)
 
 

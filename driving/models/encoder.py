@@ -105,10 +105,8 @@ class Encoder(nn.Module):
             nn.init.zeros_(conv.get_parameter("bias"))
         n_positions = self.dense_weight.shape[1]
         with torch.no_grad():
-            weight = torch.randn_like(self.dense_weight)
-            self.dense_weight.copy_(
-                (weight - weight.mean(dim=1, keepdim=True)) * (0.5 / math.sqrt(n_positions))
-            )
+            self.dense_weight.normal_(std=0.5 / math.sqrt(n_positions))
+            self.dense_weight.sub_(self.dense_weight.mean(dim=1, keepdim=True))
             self.dense_bias.fill_(0.5)
 
     def feature_maps(self, frames: Tensor) -> list[Tensor]:

@@ -25,21 +25,24 @@ class LTCConfig:
     Attributes:
         n_substeps: sub-steps of the solver in one frame, 1 to 100. Part of the model, not a speed knob: the
             solver is of first order and the weights are trained for its steps.
-        initial_c: mean initial C / (dt / n_substeps) at ``reference_dt_s``: how long the cell remembers before
-            training (see ``LTC``).
+        initial_c: mean initial C / (dt / n_substeps) at ``reference_dt_s``: how long the cell remembers
+            before training (see ``LTC``).
         reference_dt_s: frame time in seconds for which ``initial_c`` is meant.
         initial_input_scale: initial weight of the input map on the features, which begin around 0 to 1.
+        initial_readout_weight: initial weight of the readout. A motor neuron moves a few tenths around its rest;
+            an output of about 1 asks for a weight of several.
     """
 
     n_substeps: int = 6
     initial_c: float = 10.0
     reference_dt_s: float = 0.05
     initial_input_scale: float = 1.0
+    initial_readout_weight: float = 5.0
 
     def __post_init__(self) -> None:
         if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
             raise BadInputError(f"ltc: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}")
-        for name in ("initial_c", "reference_dt_s", "initial_input_scale"):
+        for name in ("initial_c", "reference_dt_s", "initial_input_scale", "initial_readout_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInputError(f"ltc: {name} must be a positive number, got {value!r}")
@@ -83,7 +86,7 @@ class LTC(nn.Module):
     start elsewhere), 56 % at c = 10; open synapses add to g and shorten it. A cell that begins with c near 3
     or less tends to train to forget within a frame and then follows the noise of every single picture; memory
     of several frames is the likely lever of robustness, but slow cells learn more slowly (several times at
-    c = 20) and need some frames of warm-up. So the initial c is a setting, ``initial_c``; C itself is trained.
+    c = 20) and need some frames of warm-up. So ``initial_c`` is a setting; C itself is trained.
 
     **Positive values.** w, g and C are softplus of a free parameter: positive for any optimiser, without the
     clipping after each step that leaves weights stuck at zero, relative steps for small values and, unlike an
@@ -118,8 +121,9 @@ class LTC(nn.Module):
         self.v_leak = nn.Parameter(_uniform(n_neurons, -0.2, 0.2))
 
         self.input_weight = nn.Parameter(torch.full((n_inputs,), float(self.config.initial_input_scale)))
-        self.input_bias = nn.Parameter(torch.zeros(n_inputs))
-        self.readout_weight = nn.Parameter(torch.ones(n_motor))
+        # The middle of the first features (0.5) falls on the middle of the thresholds mu (0.55).
+        self.input_bias = nn.Parameter(torch.full((n_inputs,), 0.55 - 0.5 * self.config.initial_input_scale))
+        self.readout_weight = nn.Parameter(torch.full((n_motor,), float(self.config.initial_readout_weight)))
         self.readout_bias = nn.Parameter(torch.zeros(n_motor))
 
         # Who is whose source and target, as 0/1 matrices: gathers and sums become products of small matrices.
@@ -128,6 +132,17 @@ class LTC(nn.Module):
         self._buffer("recurrent_source", _one_hot(self.wiring.synapses[:, 0], n_neurons).T)  # (K, R)
         self._buffer("recurrent_target", _one_hot(self.wiring.synapses[:, 1], n_neurons))  # (R, K)
         self._buffer("motor", torch.tensor([i for i, r in enumerate(self.wiring.role) if r == "motor"]))
+
+        self._centre_readout()
+
+    @torch.no_grad()
+    def _centre_readout(self) -> None:
+        """Begin straight: the readout's bias cancels the motor's rest under middling features (0.5)."""
+        n_frames = 100
+        features = self.v_leak.new_full((1, n_frames, self.wiring.n_inputs), 0.5)
+        dt_s = self.v_leak.new_full((1, n_frames), self.config.reference_dt_s)
+        outputs, _ = self.forward_sequence(features, self.initial_state(1), dt_s)
+        self.readout_bias.copy_(-outputs[0, -1])
 
     def _buffer(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.contiguous(), persistent=False)

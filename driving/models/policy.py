@@ -46,7 +46,7 @@ class PolicyConfig:
     height_px: int = FRAME_HEIGHT_PX
     width_px: int = FRAME_WIDTH_PX
     max_curvature_per_m: float = MAX_CURVATURE_PER_M
-    curvature_unit_per_m: float = 0.01
+    curvature_unit_per_m: float = 0.02
 
     def __post_init__(self) -> None:
         if self.core not in CORES:
@@ -72,7 +72,7 @@ class PolicyConfig:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
-        """The settings that ``to_dict`` wrote; an unknown or missing key or a wrong type: ``BadInputError``."""
+        """The settings that ``to_dict`` wrote; ``BadInputError`` for any other key or type."""
         core = plain.get("core")
         if not isinstance(core, str) or core not in CORES:
             raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {core!r}")
@@ -121,7 +121,7 @@ class Policy(nn.Module):
         return state
 
     def step(self, frame: Tensor, state: Tensor, dt_s: float | Tensor) -> tuple[Tensor, Tensor]:
-        """One frame (B, 3, H, W) -> curvature (B,) in 1/m, state; ``dt_s`` since the last: a number or (B,)."""
+        """One frame (B, 3, H, W) -> curvature (B,) in 1/m, state; ``dt_s`` is a number or (B,)."""
         features = self.encode(frame)  # (B, N)
         output, state = self.core(features, state, self._dt_s(dt_s, features.shape[:1], features))
         return self._curvature(output.squeeze(-1)), state
@@ -149,7 +149,7 @@ class Policy(nn.Module):
             safe = torch.nan_to_num(frames.to(dtype), nan=NAN_PIXEL, posinf=high, neginf=low).clamp(low, high)
         else:
             raise BadInputError(f"policy: expected frames of uint8 or float, got {frames.dtype}")
-        features: Tensor = self.encoder(safe)
+        features: Tensor = self.encoder(safe).to(dtype)  # autocast may have made them bfloat16
         return features
 
     def decode(

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
 
 BACKGROUND: Colour = (14, 17, 23)
 CARD: Colour = (24, 29, 39)
@@ -78,7 +80,9 @@ def _box_mask(width_px: int, height_px: int, radius_px: int, outline_px: int) ->
     return np.asarray(picture.resize((width_px, height_px), Image.Resampling.BOX))
 
 
-def paint(canvas: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour, opacity: float = 1.0) -> None:
+def paint(
+    canvas: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour, opacity: float = 1.0
+) -> None:
     """Lays a colour over the canvas where a mask (h, w) of 0 to 255 says; what hangs over the edge is cut."""
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + mask.shape[0], canvas.shape[0]), min(left + mask.shape[1], canvas.shape[1])
@@ -101,7 +105,7 @@ def write(
     anchor: str = "left",
     max_width_px: int | None = None,
 ) -> int:
-    """One line of text with its middle at row ``y``; ``x`` is its left, centre or right. Returns its width."""
+    """One line of text with its middle at row ``y``, ``x`` its left, centre or right; returns its width."""
     if max_width_px is not None:
         text, size_px = fitted(text, size_px, max_width_px, bold)
     mask = _text_mask(text, size_px, bold)
@@ -135,7 +139,11 @@ def _fixed(*values: float) -> tuple[int, ...]:
 
 
 def line(
-    canvas: np.ndarray, start: tuple[float, float], end: tuple[float, float], colour: Colour, width_px: int = 1
+    canvas: np.ndarray,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    colour: Colour,
+    width_px: int = 1,
 ) -> None:
     """A straight line between two points (x, y)."""
     cv2.line(canvas, _fixed(*start), _fixed(*end), colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -168,3 +176,11 @@ def mixed(low: Colour, high: Colour, share: float) -> Colour:
     """The colour at ``share`` of the way from one to the other."""
     r, g, b = (round(x + (y - x) * share) for x, y in zip(low, high, strict=True))
     return r, g, b
+
+
+def card(canvas: np.ndarray, rectangle: Rectangle, title: str) -> Rectangle:
+    """A box with a caption; returns the rectangle left for its content."""
+    left, top, width, height = rectangle
+    box(canvas, left, top, width, height, CARD, radius_px=10)
+    write(canvas, title, left + 14, top + 18, 13, MUTED, max_width_px=width - 28)
+    return left + 14, top + 34, width - 28, height - 46

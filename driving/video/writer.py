@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from fractions import Fraction
@@ -21,8 +22,8 @@ BT709 = 1
 class VideoWriter:
     """Writes RGB frames as H.264 (yuv420p, BT.709, index at the front), for use as a context manager.
 
-    The file is written under a temporary name in the target's folder and takes its name when the block ends well;
-    otherwise nothing is left.
+    The file is written under a temporary name in the target's folder and takes its name when the block ends
+    well; otherwise nothing is left.
 
     Args:
         path: of the ``.mp4`` file; an existing one is replaced, missing folders are made.
@@ -42,7 +43,9 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float, height: int, width: int) -> None:
         if height < 2 or width < 2 or height % 2 or width % 2:
-            raise BadInputError(f"video: expected an even height and width, got {height} x {width}; pad or crop")
+            raise BadInputError(
+                f"video: expected an even height and width, got {height} x {width}; pad or crop"
+            )
         if not (np.isfinite(fps) and fps > 0):
             raise BadInputError(f"video: expected a positive number of frames a second, got {fps!r}")
         self.path, self.fps, self.height, self.width = Path(path), fps, height, width
@@ -50,7 +53,9 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".part", dir=self.path.parent)
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self.path.stem}-", suffix=".part", dir=self.path.parent
+            )
         except OSError as error:
             raise BadInputError(
                 f"video: expected a folder that can be written, got {self.path.parent} ({error.strerror}); "
@@ -62,7 +67,9 @@ class VideoWriter:
         # faststart: the index stands before the pictures, so a browser plays while it loads.
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream(
-            "libx264", rate=Fraction(self.fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
+            "libx264",
+            rate=Fraction(self.fps).limit_denominator(1001),
+            options={"crf": "20", "preset": "veryfast"},
         )
         self._stream.height, self._stream.width, self._stream.pix_fmt = self.height, self.width, "yuv420p"
         context = self._stream.codec_context
@@ -79,23 +86,37 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        self._container.mux(self._stream.encode(picture))
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except OSError as failure:
+            raise self._unwritable(failure) from None
         self._n_frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._n_frames == 0:
-                raise BadInputError(f"video: expected at least one frame for {self.path}, got none")
-            if self._n_frames:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
             if kind is None:
-                self._part.chmod(0o644)  # a temporary file is private by default
-                os.replace(self._part, self.path)
-        except OSError as failure:
-            raise BadInputError(f"video: {self.path} cannot be written ({failure}); free space or choose another") from None
+                self._finish()
+            else:
+                with contextlib.suppress(OSError):  # the file is given up: the first error is the one to tell
+                    self._container.close()
         finally:
-            self._container.close()
             self._part.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        if self._n_frames == 0:
+            self._container.close()
+            raise BadInputError(f"video: expected at least one frame for {self.path}, got none; drive longer")
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._part.chmod(0o644)  # a temporary file is private by default
+            self._part.replace(self.path)
+        except OSError as failure:
+            raise self._unwritable(failure) from None
+
+    def _unwritable(self, failure: OSError) -> BadInputError:
+        return BadInputError(
+            f"video: expected to write {self.path}, got '{failure.strerror}'; free space or choose another"
+        )

@@ -1,0 +1,7 @@
+"""``python -m driving``."""
+
+import sys
+
+from driving.cli import main
+
+sys.exit(main())

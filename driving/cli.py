@@ -1,0 +1,448 @@
+"""``liquid-lane`` and ``python -m driving``: parse, call one function, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import cv2
+import gymnasium
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import sim  # noqa: F401  (registers the environments)
+from driving import compare
+from driving.attention import ATTRIBUTIONS
+from driving.data import AugmentConfig, load_drive
+from driving.demo import run_demo
+from driving.files import write_json
+from driving.models import checkpoint
+from driving.models.policy import CORES, PolicyConfig, build_policy
+from driving.noise import parse_noise
+from driving.rollout import timed_rollout
+from driving.train import TrainConfig, evaluate, train
+from sim import drive as drive_io
+from sim.errors import BadInputError
+from sim.importers import IMPORTERS, import_drive
+from sim.record import Disturbance, record
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks.",
+)
+console = Console()
+
+PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or the name of a shipped one.")]
+EnvOption = Annotated[str, typer.Option("--env", help="Gymnasium id of an environment.")]
+EnvOptionsOption = Annotated[
+    list[str] | None, typer.Option("--env-option", help="NAME=VALUE for the environment; may be repeated.")
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Episodes A:B (B not included).")]
+SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of an episode in seconds.")]
+NoiseOption = Annotated[str | None, typer.Option("--noise", help="NAME:SEVERITY, such as gaussian:0.1.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+DataOption = Annotated[list[str], typer.Option("--data", help="A drive: FOLDER, or FOLDER@A:B for rows of it.")]
+
+
+def parse_seeds(text: str) -> range:
+    """``A:B`` -> range(A, B).
+
+    >>> parse_seeds("3:5")
+    range(3, 5)
+    """
+    start, colon, stop = text.partition(":")
+    if not (colon and start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+        raise BadInputError(f"seeds: expected A:B with whole numbers A < B, such as 1000:1020, got {text!r}")
+    return range(int(start), int(stop))
+
+
+def parse_env_options(options: list[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` each; numbers become numbers.
+
+    >>> parse_env_options(["min_radius_m=50", "look=plain"])
+    {'min_radius_m': 50.0, 'look': 'plain'}
+    """
+    parsed: dict[str, Any] = {}
+    for option in options or []:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise BadInputError(f"env-option: expected NAME=VALUE, got {option!r}")
+        try:
+            parsed[name] = float(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def env_maker(env_id: str, options: dict[str, Any], render: bool = False) -> Callable[[], Any]:
+    """A maker of environments whose id has been looked up; wrong ids and options fail at once."""
+    known = sorted(key for key in gymnasium.registry if key.startswith("lane/"))
+    if env_id not in gymnasium.registry:
+        raise BadInputError(f"environment: expected one of {', '.join(known)}, got {env_id!r}")
+
+    def make() -> Any:
+        # The checkers of gymnasium.make look at every observation; the tests do that once for all.
+        return gymnasium.make(
+            env_id, render_mode="rgb_array" if render else None, disable_env_checker=True, **options
+        ).unwrapped
+
+    make().close()
+    return make
+
+
+def progress_bar(what: str, total: int) -> tuple[Progress, Callable[[], None]]:
+    """A bar and the function that moves it on; silent when the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+    task = bar.add_task(what, total=total)
+    return bar, lambda: bar.advance(task)
+
+
+def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Rows of equal keys as a table."""
+    table = Table(title=title, title_justify="left")
+    for key in rows[0]:
+        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    for row in rows:
+        table.add_row(*("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(table)
+
+
+def check_writable(path: Path) -> None:
+    """Before long work: can something be written there?"""
+    folder = path if path.is_dir() else path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for comparison.mp4, report.html and metrics.json.")] = Path(
+        "demo-output"
+    ),
+    policies: Annotated[list[str] | None, typer.Option("--policy", help="Two policies; default: the shipped ones.")] = None,
+    seeds: Annotated[str, typer.Option(help="Unseen roads A:B.")] = "1000:1004",
+    seconds: SecondsOption = 20.0,
+    noise: Annotated[str, typer.Option(help="The disturbed condition, NAME:SEVERITY.")] = "gaussian:0.1",
+) -> None:
+    """Both shipped policies on the same unseen roads, clean and with noise: video, report, figures.
+
+    Example: liquid-lane demo --out demo-output
+    """
+    check_writable(out / "metrics.json")
+    names = policies or ["ltc19", "lstm64"]
+    command = f"liquid-lane demo --seeds {seeds} --seconds {seconds:g} --noise {noise}"
+    bar, advance = progress_bar("driving and looking", 0)
+    with bar:
+        figures = run_demo(
+            {name: checkpoint.load(name) for name in names},
+            env_maker("lane/Procedural-v0", {"episode_seconds": max(seconds, 60.0)}),
+            env_maker("lane/Procedural-v0", {"episode_seconds": max(seconds, 60.0)}, render=True),
+            parse_seeds(seeds),
+            seconds,
+            parse_noise(noise),
+            out,
+            command,
+            advance,
+        )
+    keys = ("title", "noise", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "frames_per_s")
+    print_table("Driving", [{key: row[key] for key in keys} for row in figures["drive"]])
+    attention = figures["attention"]
+    share = attention["road_area_share"]
+    print_table(
+        f"Attention ({attention['method']}); the road is {share:.1%} of the picture",
+        [{"policy": name, **row} for name, row in attention["policies"].items()],
+    )
+    console.print(f"Written: {out / 'comparison.mp4'}, {out / 'report.html'}, {out / 'metrics.json'}", soft_wrap=True)
+
+
+@app.command("import")
+def import_(
+    format: Annotated[str, typer.Argument(help="udacity-ch2, udacity-sim or donkeycar.")],
+    src: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    dst: Annotated[Path, typer.Argument(help="Folder of the drive to make.")],
+    height: Annotated[int, typer.Option(help="Rows of the frames kept.")] = 156,
+    width: Annotated[int, typer.Option(help="Columns of the frames kept.")] = 400,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
+) -> None:
+    """Make a drive of a public recording.
+
+    Example: liquid-lane import udacity-ch2 downloads/ch2/a recordings/a
+    """
+    if format not in IMPORTERS:
+        raise BadInputError(f"format: expected one of {', '.join(IMPORTERS)}, got {format!r}")
+    check_writable(dst)
+    drive = import_drive(format, src, dst, height_px=height, width_px=width, overwrite=overwrite)
+    console.print(f"{dst}: {len(drive)} frames, {len(drive.segments())} piece(s)", soft_wrap=True)
+
+
+@app.command("record")
+def record_(
+    out: Annotated[Path, typer.Option(help="Folder of the drive to make.")],
+    env: EnvOption = "lane/Procedural-v0",
+    seeds: SeedsOption = "0:600",
+    seconds: SecondsOption = 3.2,
+    seed: Annotated[int, typer.Option(help="Of the disturbances.")] = 0,
+    recoveries: Annotated[bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")] = True,
+    env_option: EnvOptionsOption = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
+) -> None:
+    """Record the privileged expert, one short episode a seed.
+
+    Example: liquid-lane record --out recordings/world --seeds 0:600 --seconds 3.2
+    """
+    check_writable(out)
+    episodes = parse_seeds(seeds)
+    bar, advance = progress_bar("recording", len(episodes))
+    with bar:
+        drive = record(
+            env_maker(env, parse_env_options(env_option))(),
+            episodes,
+            seconds,
+            seed=seed,
+            disturbance=Disturbance() if recoveries else None,
+            on_episode=advance,
+        )
+    drive_io.save(drive, out, overwrite=overwrite)
+    console.print(f"{out}: {len(drive)} frames in {len(episodes)} episodes", soft_wrap=True)
+
+
+_TRAIN, _AUGMENT = TrainConfig(), AugmentConfig()
+
+
+@app.command("train")
+def train_(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder of the policy to make.")],
+    core: Annotated[str, typer.Option(help=f"{', '.join(CORES)}.")] = "ltc",
+    init: Annotated[str | None, typer.Option(help="Start from this policy instead of random weights.")] = None,
+    validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
+    seed: Annotated[int, typer.Option(help="Of first weights, windows and augmentation.")] = _TRAIN.seed,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = _TRAIN.n_steps,
+    batch: Annotated[int, typer.Option(help="Windows a step.")] = _TRAIN.batch,
+    window: Annotated[int, typer.Option(help="Frames a window.")] = _TRAIN.window,
+    warmup: Annotated[int, typer.Option(help="First frames of a window that do not count.")] = _TRAIN.n_warmup,
+    lr_encoder: Annotated[float, typer.Option(help="Peak rate of the encoder.")] = _TRAIN.lr_encoder,
+    lr_core: Annotated[float | None, typer.Option(help="Peak rate of the core; default by core.")] = None,
+    weight_exponent: Annotated[float, typer.Option(help="a in exp(a |curvature x 1000|).")] = _TRAIN.weight_exponent,
+    bfloat16: Annotated[bool, typer.Option(help="Convolutions in bfloat16.")] = _TRAIN.bfloat16,
+    initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
+    mirror: Annotated[float, typer.Option(help="Probability of a mirror image.")] = _AUGMENT.mirror,
+    shift_m: Annotated[float, typer.Option(help="Largest sideways move of the viewpoint.")] = _AUGMENT.shift_m,
+    yaw_rad: Annotated[float, typer.Option(help="Largest turn of the viewpoint.")] = _AUGMENT.yaw_rad,
+    light: Annotated[float, typer.Option(help="Strength of light changes, 0 to 1.")] = _AUGMENT.light,
+    shadow: Annotated[float, typer.Option(help="Probability of shadows and streaks.")] = _AUGMENT.shadow,
+    noise: Annotated[float, typer.Option(help="White noise up to this deviation.")] = _AUGMENT.noise,
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: as many as cores.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
+) -> None:
+    """Train a policy on drives; reproducible from this command line and the drives.
+
+    Example: liquid-lane train --data recordings/world --core ltc --out policies/mine --seed 0
+    """
+    if core not in CORES:
+        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
+    check_writable(out / "weights.safetensors")
+    if threads:
+        torch.set_num_threads(threads)
+    if init is not None:
+        policy = checkpoint.load(init)
+    else:
+        settings = {} if initial_c is None else {"initial_c": initial_c}
+        try:
+            core_config = CORES[core][0](**settings)
+        except TypeError:
+            raise BadInputError(f"--initial-c: only core ltc has it, got core {core}") from None
+        policy = build_policy(PolicyConfig(core, core_config), seed)
+    config = TrainConfig(
+        seed=seed,
+        n_steps=steps,
+        batch=batch,
+        window=window,
+        n_warmup=warmup,
+        lr_encoder=lr_encoder,
+        lr_core=DEFAULT_LR_CORE[policy.config.core] if lr_core is None else lr_core,
+        weight_exponent=weight_exponent,
+        bfloat16=bfloat16,
+        augment=AugmentConfig(
+            mirror=mirror, shift_m=shift_m, yaw_rad=yaw_rad, light=light, shadow=shadow, noise=noise
+        ),
+    )
+    drives = [load_drive(spec) for spec in data]
+    validation = [load_drive(spec) for spec in validate or []]
+    bar, advance = progress_bar("training", steps)
+
+    def on_step(step: int, loss: float) -> None:
+        advance()
+        if not sys.stderr.isatty() and ((step + 1) % 100 == 0 or step + 1 == steps):
+            print(f"step {step + 1}/{steps} loss {loss:.4f}", file=sys.stderr, flush=True)
+
+    with bar:
+        metrics = train(policy, drives, config, out, validation, resume, on_step)
+    console.print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}", soft_wrap=True)
+    if validation:
+        print_table("Validation", [metrics["validation"]])
+
+
+DEFAULT_LR_CORE = {"ltc": 1e-2, "lstm": 3e-3}
+
+
+@app.command("test")
+def test_(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
+    """Open-loop error on recorded drives.
+
+    Example: liquid-lane test --policy ltc19-udacity --data recordings/b@0:921
+    """
+    if json is not None:
+        check_writable(json)
+    figures = evaluate(checkpoint.load(policy), [load_drive(spec) for spec in data])
+    if json is not None:
+        write_json(json, figures)
+    print_table(f"{policy}, open loop", [figures])
+
+
+@app.command("drive")
+def drive_(
+    policy: PolicyOption,
+    env: EnvOption = "lane/Procedural-v0",
+    seeds: SeedsOption = "1000:1020",
+    seconds: SecondsOption = 60.0,
+    noise: NoiseOption = None,
+    json: JsonOption = None,
+    video: Annotated[Path | None, typer.Option(help="Write the first episode as mp4, with the attention map.")] = None,
+    env_option: EnvOptionsOption = None,
+) -> None:
+    """Drive in closed loop, many episodes at once; crashes, offsets and an optional video.
+
+    Example: liquid-lane drive --policy ltc19 --seeds 1000:1020 --seconds 60 --noise gaussian:0.1
+    """
+    for path in (json, video):
+        if path is not None:
+            check_writable(path)
+    options = parse_env_options(env_option)
+    if env == "lane/Procedural-v0":
+        options.setdefault("episode_seconds", seconds)
+    model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
+    bar, advance = progress_bar("driving", len(episodes))
+    with bar:
+        _, figures = timed_rollout(
+            model, env_maker(env, options), episodes, seconds, corruption, on_episode=lambda log: advance()
+        )
+    if json is not None:
+        write_json(json, figures)
+    if video is not None:
+        compare.attend(
+            {policy: model},
+            env_maker(env, options, render=True),
+            ATTRIBUTIONS["visual_backprop"],
+            corruption,
+            seconds,
+            episodes[0],
+            video,
+            source_name=f"{env}, seed {episodes[0]}",
+        )
+    shown = {key: value for key, value in figures.items() if key != "episodes"}
+    print_table(f"{policy} in {env}, {noise or 'clean'}, {len(episodes)} episodes", [shown])
+
+
+@app.command("attend")
+def attend_(
+    policies: Annotated[list[str], typer.Option("--policies", help="One or two policies (repeat the option).")],
+    source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or an environment's id.")],
+    method: Annotated[str, typer.Option(help=f"{', '.join(ATTRIBUTIONS)}.")] = "visual_backprop",
+    noise: NoiseOption = None,
+    seconds: Annotated[float | None, typer.Option(help="How much at most; default: 30 s, or a whole drive.")] = None,
+    seed: Annotated[int, typer.Option(help="Episode of an environment; noise.")] = 1000,
+    video: Annotated[Path | None, typer.Option(help="Write an mp4 of it.")] = None,
+    json: JsonOption = None,
+    env_option: EnvOptionsOption = None,
+) -> None:
+    """Where policies look, side by side, on an environment or a recorded drive.
+
+    Example: liquid-lane attend --policies ltc19 lstm64 --source lane/Procedural-v0 --video looks.mp4
+    """
+    if method not in ATTRIBUTIONS:
+        raise BadInputError(f"method: expected one of {', '.join(ATTRIBUTIONS)}, got {method!r}")
+    if not 1 <= len(policies) <= 2 and video is not None:
+        raise BadInputError(f"attend: a video shows one or two policies, got {len(policies)}")
+    for path in (json, video):
+        if path is not None:
+            check_writable(path)
+    if source in gymnasium.registry:
+        seconds = seconds or 30.0
+        options = parse_env_options(env_option)
+        world: Any = env_maker(source, options, render=video is not None)
+    else:
+        world = load_drive(source)
+    bar, advance = progress_bar("looking", 0)
+    with bar:
+        figures = compare.attend(
+            {name: checkpoint.load(name) for name in policies},
+            world,
+            ATTRIBUTIONS[method],
+            parse_noise(noise),
+            seconds,
+            seed,
+            video,
+            source_name=source,
+            on_frame=advance,
+        )
+    if json is not None:
+        write_json(json, figures)
+    share = figures.pop("road_area_share")
+    road = "no road mask known" if share is None else f"the road is {share:.1%} of the picture"
+    print_table(f"{method} on {source}; {road}", [{"policy": name, **row} for name, row in figures.items()])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0: done, 2: bad input, with one line on standard error."""
+    cv2.setNumThreads(1)  # torch's threads do the work; more would only contend
+    try:
+        code = app(args=_spread(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        print("stopped", file=sys.stderr)
+        return 130
+    except click.ClickException as error:
+        message = error.format_message()
+    except BadInputError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'file'}: {error.strerror or error}"
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """``--policies P Q`` -> ``--policies P --policies Q``, for the options that take many values."""
+    spread: list[str] = []
+    many: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            many = argument if argument in ("--policies", "--data", "--validate", "--env-option") else None
+            if many is None:
+                spread.append(argument)
+        elif many is not None:
+            spread += [many, argument]
+        else:
+            spread.append(argument)
+    return spread
+
+
+if __name__ == "__main__":
+    sys.exit(main())

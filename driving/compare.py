@@ -1,0 +1,345 @@
+"""Two networks side by side: where each looks, how much of that is road, how much survives noise; as a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from driving.attention import Attribution
+from driving.attention.score import map_similarity, on_road_share, road_area_share
+from driving.data import policy_frames
+from driving.models.policy import Policy, build_policy
+from driving.noise import Noise
+from driving.rollout import NOISE_STREAM, EpisodeLog, drive_steps
+from driving.video import HEIGHT_PX, WIDTH_PX, Panel, VideoWriter, compose
+from sim.conventions import MAX_CURVATURE_PER_M
+from sim.drive import Drive
+from sim.errors import BadInputError
+
+BLOCK = 32
+"""Frames whose maps are computed in one batch."""
+UNTRAINED_SEEDS = (901, 902, 903)
+"""The untrained networks a score is held against; their shares are averaged."""
+
+
+@dataclass
+class Look:
+    """One network at one instant: what it was shown, what it answered.
+
+    Attributes:
+        frame, clean_frame: uint8 (H, W, 3), with the noise the network saw and without.
+        state_before, state: of the core (S,).
+        picture: uint8, for people; may be larger than the frame.
+        curvature_per_m: the command.
+        time_s: since the start.
+        road_mask: bool (H, W) where known.
+        reference_curvature_per_m: what was steered on a recorded drive.
+        lateral_offset_m, lane_half_width_m: where an environment tells them.
+    """
+
+    frame: np.ndarray
+    clean_frame: np.ndarray
+    state_before: torch.Tensor
+    state: torch.Tensor
+    picture: np.ndarray
+    curvature_per_m: float
+    time_s: float
+    road_mask: np.ndarray | None = None
+    reference_curvature_per_m: float | None = None
+    lateral_offset_m: float | None = None
+    lane_half_width_m: float | None = None
+
+
+def looks_in_env(
+    policy: Policy, make_env: Callable[[], Any], log: EpisodeLog, seconds: float, noise: Noise | None, show: bool
+) -> Iterator[Look]:
+    """The policy drives one episode; ``log`` is filled in. ``show``: render a larger picture for people."""
+    env = make_env()
+    try:
+        for (step,) in drive_steps(policy, [env], [log], seconds, noise):
+            picture = env.render() if show else None
+            if picture is not None and noise is not None:
+                picture = _with_noise_of(picture, step.frame, step.clean_frame)
+            yield Look(
+                frame=step.frame,
+                clean_frame=step.clean_frame,
+                state_before=step.state_before,
+                state=step.state,
+                picture=step.frame if picture is None else picture,
+                curvature_per_m=step.curvature_per_m,
+                time_s=step.time_s,
+                road_mask=step.info.get("road_mask"),
+                lateral_offset_m=step.info["lateral_offset_m"],
+                lane_half_width_m=step.info.get("lane_half_width_m"),
+            )
+    finally:
+        env.close()
+
+
+def _with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """The larger picture with the very noise that the network's small frame got, pixel by pixel."""
+    size = (picture.shape[1], picture.shape[0])
+    difference = noisy.astype(np.int16) - clean
+    return np.clip(picture + cv2.resize(difference, size, interpolation=cv2.INTER_NEAREST), 0, 255).astype(np.uint8)
+
+
+@torch.no_grad()
+def looks_on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int) -> Iterator[Look]:
+    """The policy sees a recorded drive, open loop; the state is carried along and begins anew at a gap."""
+    policy.eval()
+    size = (policy.config.height_px, policy.config.width_px)
+    frames, dt_s = policy_frames(drive, *size), drive.dt_s()
+    rng = np.random.default_rng([seed, NOISE_STREAM])
+    known = set(drive.mask_rows().tolist())
+    for segment in drive.segments():
+        state = policy.initial_state(1)
+        for row in range(segment.start, segment.stop):
+            time_s = float(drive.timestamps_s[row] - drive.timestamps_s[0])
+            if seconds is not None and time_s >= seconds:
+                return
+            frame = noise(frames[row], rng) if noise else frames[row]
+            before = state
+            tensor = torch.from_numpy(frame).movedim(-1, 0)[None]
+            curvature, state = policy.step(tensor, before, float(dt_s[row]))
+            mask = None
+            if row in known and drive.road_masks is not None:
+                covered = cv2.resize(drive.road_masks[row].astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+                mask = covered >= 0.5
+            yield Look(
+                frame=frame,
+                clean_frame=frames[row],
+                state_before=before[0],
+                state=state[0],
+                picture=drive.frames[row] if noise is None else frame,
+                curvature_per_m=float(curvature[0]),
+                time_s=time_s,
+                road_mask=mask,
+                reference_curvature_per_m=float(drive.curvature_per_m[row]),
+            )
+
+
+@dataclass
+class AttentionTally:
+    """Scores of one network, collected frame by frame; read with ``figures``.
+
+    Attributes:
+        on_road, untrained_on_road, area: a value a frame whose road mask is known.
+        similarity: a value a noisy frame.
+        n_looks: frames seen.
+    """
+
+    on_road: list[float] = field(default_factory=list)
+    untrained_on_road: list[float] = field(default_factory=list)
+    area: list[float] = field(default_factory=list)
+    similarity: list[float] = field(default_factory=list)
+    n_looks: int = 0
+
+    def figures(self) -> dict[str, Any]:
+        """Means over the frames; a share is None without a single known mask, SSIM without noise."""
+        return {
+            "on_road_share": _mean(self.on_road),
+            "untrained_on_road_share": _mean(self.untrained_on_road),
+            "ssim_clean_noisy": _mean(self.similarity),
+            "road_area_share": _mean(self.area),
+            "n_frames": self.n_looks,
+            "n_mask_frames": len(self.area),
+        }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    finite = [v for v in values if np.isfinite(v)]
+    return round(float(np.mean(finite)), 5) if finite else None
+
+
+class Onlooker:
+    """Computes maps and scores of one network's looks, a block at a time."""
+
+    def __init__(self, policy: Policy, method: Attribution, noisy: bool) -> None:
+        self.policy, self.method, self.noisy = policy, method, noisy
+        self.untrained = [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS]
+        self.tally = AttentionTally()
+
+    def maps(self, looks: Sequence[Look]) -> np.ndarray:
+        """Maps (B, H, W) of what the network saw; the tally grows."""
+        seen = _frames([look.frame for look in looks])
+        states = torch.stack([look.state_before for look in looks])
+        maps = self.method(self.policy, seen, states).numpy()
+        self.tally.n_looks += len(looks)
+        if self.noisy:
+            clean = self.method(self.policy, _frames([look.clean_frame for look in looks]), states).numpy()
+            self.tally.similarity += map_similarity(clean, maps).tolist()
+        known = [i for i, look in enumerate(looks) if look.road_mask is not None]
+        if known:
+            masks = np.stack([m for look in looks if (m := look.road_mask) is not None])
+            self.tally.area += road_area_share(masks).tolist()
+            self.tally.on_road += on_road_share(maps[known], masks).tolist()
+            shares = [
+                on_road_share(self.method(other, seen[known], torch.zeros_like(states[known])).numpy(), masks)
+                for other in self.untrained
+            ]
+            self.tally.untrained_on_road += np.mean(shares, axis=0).tolist()
+        return maps
+
+
+def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 (H, W, 3) each -> float (B, 3, H, W) in [0, 1], channels last in memory."""
+    return torch.from_numpy(np.stack(frames)).movedim(-1, 1).float() / 255.0
+
+
+TITLES = {"ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units"}
+
+
+def compare(
+    looks: Mapping[str, Iterator[Look]],
+    onlookers: Mapping[str, Onlooker],
+    video: VideoWriter | None = None,
+    heading: str = "",
+    subtitle: str = "",
+    condition: str = "clean picture",
+    noisy: bool = False,
+    logs: Mapping[str, EpisodeLog] | None = None,
+    on_frame: Callable[[], None] = lambda: None,
+) -> None:
+    """Go through the looks of all networks in step, score them, and write the video's frames.
+
+    A network whose episode has ended keeps its last picture while the others go on.
+    """
+    last: dict[str, tuple[Look, np.ndarray]] = {}
+    for instants in _blocks(zip_longest(*looks.values()), BLOCK):
+        columns = dict(zip(looks, zip(*instants, strict=True), strict=True))
+        maps = {}
+        for name, column in columns.items():
+            present = [look for look in column if look is not None]
+            maps[name] = onlookers[name].maps(present) if present else np.empty(0)
+        for i in range(len(instants)):
+            on_frame()
+            if video is None:
+                continue
+            panels, time_s = [], 0.0
+            for name, column in columns.items():
+                look = column[i]
+                ended = look is None
+                if look is not None:
+                    last[name] = (look, maps[name][i])
+                    time_s = max(time_s, look.time_s)
+                panels.append(_panel(onlookers[name], *last[name], logs[name] if logs else None, ended))
+            area = _mean([a for o in onlookers.values() for a in o.tally.area])
+            video.write(
+                compose(
+                    panels,
+                    heading=heading,
+                    subtitle=subtitle,
+                    condition=condition,
+                    noisy=noisy,
+                    time_s=time_s,
+                    road_area_share=area,
+                )
+            )
+
+
+def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    block: list[Any] = []
+    for item in items:
+        block.append(item)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _panel(onlooker: Onlooker, look: Look, attention: np.ndarray, log: EpisodeLog | None, ended: bool) -> Panel:
+    policy, tally = onlooker.policy, onlooker.tally
+    liquid = policy.config.core == "ltc"
+    crashed = bool(ended and log is not None and log.crashed)
+    status = f"left the lane at {log.seconds:.1f} s" if crashed and log is not None else "driving"
+    return Panel(
+        title=TITLES.get(policy.config.core, policy.config.core),
+        picture=look.picture,
+        attention=attention,
+        curvature_per_m=look.curvature_per_m,
+        max_curvature_per_m=min(policy.config.max_curvature_per_m, MAX_CURVATURE_PER_M / 2),
+        reference_curvature_per_m=look.reference_curvature_per_m,
+        on_road_share=_mean(tally.on_road),
+        untrained_on_road_share=_mean(tally.untrained_on_road),
+        lateral_offset_m=look.lateral_offset_m,
+        lane_half_width_m=look.lane_half_width_m,
+        status=status,
+        crashed=crashed,
+        neurons=look.state.numpy() if liquid else None,
+        synapses=policy.core.wiring.synapses if liquid else None,
+        hidden=None if liquid else look.state[: look.state.shape[0] // 2].numpy(),
+    )
+
+
+def heading_for(n_policies: int) -> str:
+    """The line over the video."""
+    return "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
+
+
+def condition_of(noise: Noise | None) -> str:
+    """The badge: what was done to the picture."""
+    return f"{noise.name.replace('_', ' ').capitalize()} noise {noise.severity:g}" if noise else "clean picture"
+
+
+def attend(
+    policies: Mapping[str, Policy],
+    source: Drive | Callable[[], Any],
+    method: Attribution,
+    noise: Noise | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    video_path: Path | None = None,
+    frame_rate_hz: float = 20.0,
+    source_name: str = "",
+    on_frame: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
+
+    Args:
+        policies: by name, one or two.
+        source: a drive, or a maker of environments (``render_mode="rgb_array"`` for the video).
+        method: attribution, the same for every policy.
+        noise: what the policies see; the similarity compares each map with that of the clean frame.
+        seconds: how much at most; None takes all of a drive.
+        seed: episode and noise.
+        video_path: mp4 to write.
+
+    Returns:
+        The keys of ``liquid-lane attend --json``.
+    """
+    if not policies:
+        raise BadInputError("attend: expected at least one policy, got none; name them with --policies")
+    logs = {name: EpisodeLog(seed) for name in policies}
+    if isinstance(source, Drive):
+        looks = {name: looks_on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()}
+    else:
+        looks = {
+            name: looks_in_env(policy, source, logs[name], seconds or 60.0, noise, video_path is not None)
+            for name, policy in policies.items()
+        }
+    onlookers = {name: Onlooker(policy, method, noise is not None) for name, policy in policies.items()}
+    words: dict[str, Any] = {
+        "heading": heading_for(len(policies)),
+        "subtitle": source_name,
+        "condition": condition_of(noise),
+        "noisy": noise is not None,
+    }
+    shown_logs = None if isinstance(source, Drive) else logs
+    if video_path is None:
+        compare(looks, onlookers, None, **words, logs=shown_logs, on_frame=on_frame)
+    else:
+        with VideoWriter(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
+            compare(looks, onlookers, video, **words, logs=shown_logs, on_frame=on_frame)
+    area = _mean([a for onlooker in onlookers.values() for a in onlooker.tally.area])
+    figures: dict[str, Any] = {"road_area_share": area}
+    for name, onlooker in onlookers.items():
+        figures[name] = onlooker.tally.figures()
+    return figures

@@ -1,0 +1,125 @@
+"""``liquid-lane demo``: two policies on the same unseen roads, clean and disturbed; video, report and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from driving.attention import ATTRIBUTIONS
+from driving.compare import TITLES, Onlooker, compare, condition_of, heading_for, looks_in_env
+from driving.files import write_json
+from driving.models.policy import Policy
+from driving.noise import Noise
+from driving.report import write_report
+from driving.rollout import EpisodeLog, timed_rollout
+from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter
+from sim.conventions import FRAME_RATE_HZ
+
+METHOD = "visual_backprop"
+VIDEO_SECONDS = 12.0
+"""Of each chapter: first the clean picture, then the disturbed one, on the same road."""
+
+
+def run_demo(
+    policies: Mapping[str, Policy],
+    make_env: Callable[[], Any],
+    make_shown_env: Callable[[], Any],
+    seeds: Sequence[int],
+    seconds: float,
+    noise: Noise | None,
+    out: Path,
+    command: str,
+    on_frame: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Drive, look, and write ``comparison.mp4``, ``report.html`` and ``metrics.json`` into ``out``.
+
+    Args:
+        policies: two, by name.
+        make_env, make_shown_env: the world, the second with ``render_mode="rgb_array"`` for the video.
+        seeds: roads; the video shows the first.
+        seconds: longest time on each.
+        noise: the second condition; the first is the clean picture.
+        command: that repeats this, for the report.
+        on_frame: called after every video frame.
+
+    Returns:
+        What ``metrics.json`` holds (keys: ``driving.report``).
+    """
+    conditions = [None] if noise is None else [None, noise]
+    drive_rows, traces = [], []
+    for condition in conditions:
+        for name, policy in policies.items():
+            logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition)
+            label = "none" if condition is None else str(condition)
+            drive_rows.append({"policy": name, "title": TITLES[policy.config.core], "noise": label, **figures})
+            traces += [
+                {
+                    "policy": name,
+                    "noise": label,
+                    "seed": log.seed,
+                    "time_s": [round(t, 3) for t in log.time_s],
+                    "lateral_offset_m": [round(d, 4) for d in log.lateral_offset_m],
+                }
+                for log in logs
+            ]
+    attention, half_width_m = _film(policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame)
+    figures = {
+        "command": command,
+        "seeds": list(seeds),
+        "seconds": seconds,
+        "drive": drive_rows,
+        "attention": attention,
+        "traces": traces,
+        "lane_half_width_m": half_width_m,
+    }
+    write_json(out / "metrics.json", figures)
+    write_report(out, figures)
+    return figures
+
+
+def _film(
+    policies: Mapping[str, Policy],
+    make_env: Callable[[], Any],
+    seed: int,
+    seconds: float,
+    conditions: Sequence[Noise | None],
+    out: Path,
+    on_frame: Callable[[], None],
+) -> tuple[dict[str, Any], float | None]:
+    """Write the video, one chapter a condition; the attention figures and the lane's half width.
+
+    Shares on the road are those of the clean chapter, the similarity is that of the disturbed one.
+    """
+    method = ATTRIBUTIONS[METHOD]
+    rows: dict[str, dict[str, Any]] = {name: {} for name in policies}
+    area = None
+    with VideoWriter(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
+        for condition in conditions:
+            logs = {name: EpisodeLog(seed) for name in policies}
+            onlookers = {name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()}
+            compare(
+                {
+                    name: looks_in_env(policy, make_env, logs[name], seconds, condition, show=True)
+                    for name, policy in policies.items()
+                },
+                onlookers,
+                video,
+                heading=heading_for(len(policies)),
+                subtitle=f"Simulated road {seed}, never seen in training",
+                condition=condition_of(condition),
+                noisy=condition is not None,
+                logs=logs,
+                on_frame=on_frame,
+            )
+            for name, onlooker in onlookers.items():
+                figures = onlooker.tally.figures()
+                if condition is None:
+                    rows[name] = figures
+                    area = figures["road_area_share"]
+                else:
+                    rows[name]["ssim_clean_noisy"] = figures["ssim_clean_noisy"]
+    for row in rows.values():
+        row.pop("road_area_share", None)
+    half_width_m = next(iter(logs.values())).lane_half_width_m
+    return {"method": METHOD, "road_area_share": area, "policies": rows}, half_width_m

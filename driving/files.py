@@ -1,0 +1,39 @@
+"""Write results whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sim.errors import BadInputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to a temporary name beside ``path``, then rename: an old file is kept until the new is whole.
+
+    Raises:
+        BadInputError: the folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def write_json(path: Path, figures: dict[str, Any]) -> None:
+    """Figures as indented JSON, strict: no NaN or infinity."""
+    write_text(path, json.dumps(figures, indent=1, allow_nan=False) + "\n")

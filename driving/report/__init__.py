@@ -1,0 +1,60 @@
+"""A page about one comparison: finding, video, tables and traces in a single HTML file.
+
+``write_report`` takes the plain dictionary that is also saved as ``metrics.json``; its keys:
+
+====================  ================================================================================
+``command``           the command line that makes it again
+``seeds``             of the roads, a list of whole numbers
+``seconds``           of each episode, at most
+``lane_half_width_m`` distance from the lane's centre to its edge
+``drive``             list, one entry a policy and noise: ``policy``, ``title``, ``noise`` ("none" or
+                      "gaussian:0.1"), ``crashes``, ``km``, ``crashes_per_km``,
+                      ``mean_abs_lateral_offset_m``, ``frames_per_s``, and ``episodes``: list of ``seed``,
+                      ``crashed``, ``distance_m``, ``mean_abs_offset_m``
+``attention``         ``method``, ``road_area_share`` and ``policies``: by policy ``on_road_share``,
+                      ``untrained_on_road_share``, ``ssim_clean_noisy``, ``n_frames``
+``traces``            list, one entry an episode to draw: ``policy``, ``noise``, ``seed``, ``time_s`` and
+                      ``lateral_offset_m`` (lists of one length)
+====================  ================================================================================
+
+A figure that is not known is ``None`` or nan and is shown as a dash.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from driving.report.finding import finding
+from driving.report.page import page
+from driving.report.words import Figures
+from sim.errors import BadInputError
+
+__all__ = ["finding", "write_report"]
+
+REPORT_NAME = "report.html"
+
+
+def write_report(folder: str | Path, figures: Figures) -> Path:
+    """Writes ``report.html`` into ``folder``, beside ``comparison.mp4``, and returns its path.
+
+    The file stands alone (style and plots inside, nothing fetched) but for the video it points to. Raises
+    ``BadInputError`` where the folder cannot be written.
+    """
+    text = page(figures)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".report-", suffix=".part", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(part).chmod(0o644)  # a temporary file is private by default
+            return Path(part).replace(folder / REPORT_NAME)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            f"report: expected a folder that can be written, got {folder} ({error.strerror}); choose another"
+        ) from None

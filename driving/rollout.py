@@ -1,0 +1,209 @@
+"""Closed loop: one policy drives many episodes at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from driving.models.policy import Policy
+from sim.errors import BadInputError
+
+NOISE_STREAM = 7
+"""Key of the corruption's random stream beside the episode's seed."""
+
+
+@dataclass
+class EpisodeLog:
+    """What happened in one episode; the lists have one entry a driven step.
+
+    Attributes:
+        seed: of the episode.
+        crashed: the env said ``terminated``.
+        distance_m: driven until the end.
+        lateral_offset_m, curvature_per_m: after each step, and the command given before it.
+        time_s: of each entry.
+        lane_half_width_m: where the env tells it.
+    """
+
+    seed: int
+    crashed: bool = False
+    distance_m: float = 0.0
+    lateral_offset_m: list[float] = field(default_factory=list)
+    curvature_per_m: list[float] = field(default_factory=list)
+    time_s: list[float] = field(default_factory=list)
+    lane_half_width_m: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Driven so far."""
+        return self.time_s[-1] if self.time_s else 0.0
+
+    @property
+    def mean_abs_offset_m(self) -> float:
+        return float(np.mean(np.abs(self.lateral_offset_m))) if self.lateral_offset_m else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The row of this episode in a report."""
+        return {
+            "seed": self.seed,
+            "crashed": self.crashed,
+            "distance_m": round(self.distance_m, 3),
+            "mean_abs_offset_m": round(self.mean_abs_offset_m, 5),
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instant of one running episode, before its action is executed.
+
+    Attributes:
+        i_episode: place in the list of logs.
+        frame: uint8 (H, W, 3) as the policy saw it; ``clean_frame`` as the camera gave it.
+        info: of the env, belonging to the frame.
+        state_before, state: of the policy's core (S,), before and after the frame.
+        curvature_per_m: the command.
+        time_s: since the start of the episode.
+    """
+
+    i_episode: int
+    frame: np.ndarray
+    clean_frame: np.ndarray
+    info: dict[str, Any]
+    state_before: torch.Tensor
+    state: torch.Tensor
+    curvature_per_m: float
+    time_s: float
+
+
+Corruption = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def drive_steps(
+    policy: Policy,
+    envs: Sequence[Any],
+    logs: Sequence[EpisodeLog],
+    seconds: float,
+    corruption: Corruption | None = None,
+) -> Iterator[list[Step]]:
+    """Drive one episode in each env, all in one batch of the network; the logs say the seeds and are filled in.
+
+    Yields at every instant the running episodes' steps, before their actions are executed: so an onlooker may
+    render. An episode's log is complete when the episode no longer shows up. Episodes do not touch one another:
+    road and start come from the seed, the corruption from a stream of the same seed.
+    """
+    policy.eval()
+    _check_size(policy, envs[0])
+    observations, infos = map(
+        list, zip(*(env.reset(seed=log.seed) for env, log in zip(envs, logs, strict=True)), strict=True)
+    )
+    noise_rngs = [np.random.default_rng([log.seed, NOISE_STREAM]) for log in logs]
+    state = policy.initial_state(len(envs))
+    running = list(range(len(envs)))
+    while running:
+        seen = [corruption(observations[i], noise_rngs[i]) if corruption else observations[i] for i in running]
+        frames = torch.from_numpy(np.stack(seen)).movedim(-1, -3)  # (B, 3, H, W), channels last in memory
+        dt_s = torch.tensor([infos[i]["dt_s"] for i in running], dtype=torch.float32)
+        before = state[running]
+        with torch.no_grad():
+            curvature, after = policy.step(frames, before, dt_s)
+        state[running] = after
+        commands = curvature.numpy()
+        yield [
+            Step(i, seen[k], observations[i], infos[i], before[k], after[k], float(commands[k]), logs[i].seconds)
+            for k, i in enumerate(running)
+        ]
+        still = []
+        for k, i in enumerate(running):
+            observations[i], _, terminated, truncated, infos[i] = envs[i].step(commands[k : k + 1])
+            log, dt = logs[i], infos[i]["dt_s"]
+            log.time_s.append(log.seconds + dt)
+            log.lateral_offset_m.append(infos[i]["lateral_offset_m"])
+            log.curvature_per_m.append(float(commands[k]))
+            log.distance_m = infos[i]["distance_m"]
+            log.lane_half_width_m = infos[i].get("lane_half_width_m")
+            log.crashed = bool(terminated)
+            if not (terminated or truncated or log.seconds > seconds - 0.5 * dt):
+                still.append(i)
+        running = still
+
+
+def rollout(
+    policy: Policy,
+    make_env: Callable[[], Any],
+    seeds: Sequence[int],
+    seconds: float,
+    corruption: Corruption | None = None,
+    on_episode: Callable[[EpisodeLog], None] = lambda log: None,
+    n_parallel: int = 20,
+) -> list[EpisodeLog]:
+    """Drive one episode a seed, at most ``n_parallel`` at once, and log each, in the order of the seeds.
+
+    Args:
+        policy: is put into eval mode.
+        make_env: a new environment of the Env contract; called once a slot.
+        seeds: one episode each.
+        seconds: longest duration of an episode.
+        corruption: applied to what the policy sees, never to the world.
+        on_episode: called as each episode ends.
+
+    Raises:
+        BadInputError: no seeds, no positive time, or frames of another size than the policy's.
+    """
+    if not seeds or not seconds > 0:
+        raise BadInputError(f"drive: expected at least one seed and a time above 0 s, got {len(seeds)} and {seconds}")
+    logs = [EpisodeLog(seed) for seed in seeds]
+    envs = [make_env() for _ in range(min(n_parallel, len(logs)))]
+    try:
+        for first in range(0, len(logs), n_parallel):
+            batch = logs[first : first + n_parallel]
+            was_running = set(range(len(batch)))
+            for steps in drive_steps(policy, envs[: len(batch)], batch, seconds, corruption):
+                now_running = {step.i_episode for step in steps}
+                for i in sorted(was_running - now_running):
+                    on_episode(batch[i])
+                was_running = now_running
+            for i in sorted(was_running):
+                on_episode(batch[i])
+    finally:
+        for env in envs:
+            env.close()
+    return logs
+
+
+def _check_size(policy: Policy, env: Any) -> None:
+    expected = (policy.config.height_px, policy.config.width_px, 3)
+    if env.observation_space.shape != expected:
+        raise BadInputError(
+            f"drive: the policy expects frames {expected}, the environment gives {env.observation_space.shape}"
+        )
+
+
+def summarise(logs: Sequence[EpisodeLog], wall_seconds: float) -> dict[str, Any]:
+    """The figures of ``liquid-lane drive --json``.
+
+    ``mean_abs_lateral_offset_m`` is over all driven steps of all episodes.
+    """
+    n_steps = sum(len(log.lateral_offset_m) for log in logs)
+    km = sum(log.distance_m for log in logs) / 1000.0
+    crashes = sum(log.crashed for log in logs)
+    offsets = np.concatenate([np.abs(log.lateral_offset_m) for log in logs])
+    return {
+        "episodes": [log.summary() for log in logs],
+        "crashes": crashes,
+        "km": round(km, 4),
+        "crashes_per_km": round(crashes / km, 4) if km > 0 else None,
+        "mean_abs_lateral_offset_m": round(float(offsets.mean()), 5),
+        "frames_per_s": round(n_steps / wall_seconds, 1),
+    }
+
+
+def timed_rollout(*args: Any, **kwargs: Any) -> tuple[list[EpisodeLog], dict[str, Any]]:
+    """``rollout`` and its summary with the measured frames a second."""
+    started_s = time.perf_counter()
+    logs = rollout(*args, **kwargs)
+    return logs, summarise(logs, time.perf_counter() - started_s)

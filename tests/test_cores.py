@@ -1,0 +1,163 @@
+"""One contract for every registered core: a new core is tested by being registered."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from driving.models.baselines import LSTMConfig, LSTMCore
+from driving.models.policy import CORES
+from sim.errors import BadInputError
+
+N_FEATURES = 32
+N_PARAMETERS = {"ltc": 1_131, "lstm": 25_153}
+
+
+@pytest.fixture(params=sorted(CORES))
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def core(name):
+    config_class, core_class = CORES[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return core_class(config_class())
+
+
+def batch(n_batch=3, n_time=5, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(9)
+    features = torch.rand(n_batch, n_time, N_FEATURES, generator=generator, dtype=dtype)
+    dt_s = 0.02 + 0.1 * torch.rand(n_batch, n_time, generator=generator, dtype=dtype)
+    return features, dt_s
+
+
+def test_core_parameter_count(name, core):
+    assert sum(p.numel() for p in core.parameters()) == N_PARAMETERS[name]
+
+
+def test_core_shapes_and_zero_start(core):
+    features, dt_s = batch()
+    state = core.initial_state(3)
+    assert state.shape[0] == 3
+    assert not state.any()
+    outputs, last = core.forward_sequence(features, state, dt_s)
+    assert outputs.shape == (3, 5, 1)
+    assert last.shape == state.shape
+    output, last = core(features[:, 0], state, dt_s[:, 0])
+    assert output.shape == (3, 1)
+    assert last.shape == state.shape
+
+
+def test_core_sequence_equals_steps(core):
+    core = core.double()
+    features, dt_s = batch(dtype=torch.float64)
+    start = core.initial_state(3) + 0.1
+    outputs, last = core.forward_sequence(features, start, dt_s)
+    state = start
+    for t in range(features.shape[1]):
+        output, state = core(features[:, t], state, dt_s[:, t])
+        torch.testing.assert_close(output, outputs[:, t], atol=1e-12, rtol=0)
+    torch.testing.assert_close(state, last, atol=1e-12, rtol=0)
+
+
+def test_core_samples_do_not_mix_even_with_as_many_samples_as_state_numbers(core):
+    core = core.double()
+    n_batch = core.initial_state(1).shape[1]
+    features, dt_s = batch(n_batch=n_batch, n_time=2, dtype=torch.float64)
+    outputs, last = core.forward_sequence(features, core.initial_state(n_batch), dt_s)
+    for b in (0, 1, n_batch - 1):
+        one = slice(b, b + 1)
+        alone, alone_last = core.forward_sequence(features[one], core.initial_state(1), dt_s[one])
+        torch.testing.assert_close(outputs[one], alone, atol=1e-12, rtol=0)
+        torch.testing.assert_close(last[one], alone_last, atol=1e-12, rtol=0)
+
+
+def test_core_changes_neither_arguments_nor_itself(core):
+    features, dt_s = batch()
+    state = core.initial_state(3)
+    given = [x.clone() for x in (features, state, dt_s)]
+    weights = {k: v.clone() for k, v in core.state_dict().items()}
+    first, _ = core.forward_sequence(features, state, dt_s)
+    again, _ = core.forward_sequence(features, state, dt_s)
+    assert torch.equal(first, again)
+    assert all(torch.equal(a, b) for a, b in zip((features, state, dt_s), given, strict=True))
+    assert all(torch.equal(v, weights[k]) for k, v in core.state_dict().items())
+
+
+def test_core_every_parameter_gets_a_gradient(core):
+    features, dt_s = batch()
+    outputs, _ = core.forward_sequence(features, core.initial_state(3), dt_s)
+    outputs.square().sum().backward()
+    for name, parameter in core.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+def test_core_deepcopy_is_independent(core):
+    features, dt_s = batch()
+    before, _ = core.forward_sequence(features, core.initial_state(3), dt_s)
+    twin = copy.deepcopy(core)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter += 0.5
+    changed, _ = twin.forward_sequence(features, core.initial_state(3), dt_s)
+    after, _ = core.forward_sequence(features, core.initial_state(3), dt_s)
+    assert torch.equal(before, after)
+    assert not torch.allclose(changed, before)
+
+
+@pytest.mark.parametrize("how", ["load_assign", "functional_call"])
+def test_core_replaced_weights_act(core, how):
+    features, dt_s = batch(n_time=1)
+    args = (features[:, 0], core.initial_state(3), dt_s[:, 0])
+    before, _ = core(*args)
+    weights = {k: v.detach() + 0.3 for k, v in core.state_dict().items()}
+    if how == "load_assign":
+        core.load_state_dict(weights, assign=True)
+        after, _ = core(*args)
+    else:
+        after, _ = torch.func.functional_call(core, weights, args)
+    assert not torch.allclose(before, after)
+
+
+def test_core_config_round_trip(name):
+    config = CORES[name][0]()
+    assert CORES[name][0](**dataclasses.asdict(config)) == config
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, dataclasses.fields(config)[0].name, 1)
+
+
+def test_core_lstm_state_is_clipped():
+    core = LSTMCore(LSTMConfig(state_limit=0.05))
+    features, dt_s = batch()
+    _, state = core.forward_sequence(30 * features, core.initial_state(3), dt_s)
+    assert state.abs().max().item() == pytest.approx(0.05)
+
+
+def test_core_lstm_agrees_with_torch_lstm_while_nothing_is_clipped():
+    core = LSTMCore()
+    reference = torch.nn.LSTM(32, 64, batch_first=True)
+    reference.load_state_dict({f"{k}_l0": v for k, v in core.cell.state_dict().items()})
+    features, dt_s = batch()
+    outputs, state = core.forward_sequence(features, core.initial_state(3), dt_s)
+    hidden, (h, c) = reference(features)
+    torch.testing.assert_close(outputs, core.readout(hidden))
+    torch.testing.assert_close(state, torch.cat([h[0], c[0]], dim=1))
+
+
+def test_core_lstm_ignores_dt_s():
+    core = LSTMCore()
+    features, dt_s = batch()
+    first, _ = core.forward_sequence(features, core.initial_state(3), dt_s)
+    second, _ = core.forward_sequence(features, core.initial_state(3), 2 * dt_s)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("setting", [{"n_units": 0}, {"n_inputs": 1.0}, {"state_limit": 0.0}])
+def test_core_lstm_config_rejects_impossible_settings(setting):
+    with pytest.raises(BadInputError, match=next(iter(setting))):
+        LSTMConfig(**setting)
