@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import cv2
 import gymnasium
 import torch
@@ -36,7 +34,6 @@ from sim.record import Disturbance, record
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks.",
@@ -409,16 +406,22 @@ def attend_(
     print_table(f"{method} on {source}; {road}", [{"policy": name, **row} for name, row in figures.items()])
 
 
+# What typer raises for a wrong option, by way of the names it exports: older releases take the classes from the
+# package click, newer ones bring their own.
+_UsageError: Any = typer.BadParameter.__base__
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0: done, 2: bad input, with one line on standard error."""
     cv2.setNumThreads(1)  # torch's threads do the work; more would only contend
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=_spread(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        code = app(args=_spread(arguments or ["--help"]), standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         return 130
-    except click.ClickException as error:
+    except _UsageError as error:
         message = error.format_message()
     except BadInputError as error:
         message = str(error)

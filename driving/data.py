@@ -28,8 +28,10 @@ def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
     if not at:
         return Path(spec), None
     start, colon, stop = rows.partition(":")
-    if not colon or not all(part == "" or part.isdigit() for part in (start, stop)):
-        raise BadInputError(f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}")
+    if not colon or not all(part == "" or part.isdecimal() for part in (start, stop)):
+        raise BadInputError(
+            f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}"
+        )
     return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
 
 
@@ -39,7 +41,9 @@ def load_drive(spec: str) -> Drive:
     return drive_io.load(folder, rows)
 
 
-def policy_frames(drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX) -> np.ndarray:
+def policy_frames(
+    drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX
+) -> np.ndarray:
     """The drive's pictures at the size a policy sees, uint8 (T, H, W, 3).
 
     Raises:
@@ -54,7 +58,9 @@ def policy_frames(drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int 
         )
     enlarge = width < width_px
     method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
-    return np.stack([cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames])
+    return np.stack(
+        [cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames]
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,9 @@ class AugmentConfig:
             raise BadInputError("training: mirror, shadow and light go from 0 to 1")
 
 
-def recovery_curvature_per_m(left_m: float, yaw_rad: float, speed_mps: np.ndarray, recovery_s: float) -> np.ndarray:
+def recovery_curvature_per_m(
+    left_m: float, yaw_rad: float, speed_mps: np.ndarray, recovery_s: float
+) -> np.ndarray:
     """Change of the label (1/m) after moving the viewpoint left and turning it left, at each frame.
 
     The circle that meets the old path again at distance L = speed x recovery time (pure pursuit, Coulter 1992) has
@@ -125,11 +133,14 @@ class Windows:
         self._drives = drives
         self._frames = [policy_frames(drive) for drive in drives]
         self._cameras: list[Camera] = [
-            drive.camera.resized(*frames.shape[1:3]) for drive, frames in zip(drives, self._frames, strict=True)
+            drive.camera.resized(*frames.shape[1:3])
+            for drive, frames in zip(drives, self._frames, strict=True)
         ]
         self._dt_s = [drive.dt_s().astype(np.float32) for drive in drives]
         self._speed_mps = [
-            drive.speed_mps if drive.speed_mps is not None else np.full(len(drive), typical_speed_mps, np.float32)
+            drive.speed_mps
+            if drive.speed_mps is not None
+            else np.full(len(drive), typical_speed_mps, np.float32)
             for drive in drives
         ]
         starts = [
@@ -194,7 +205,8 @@ def _augmented(
         window, label = window[:, :, ::-1], -label
     if augment.light > 0:
         window = cv2.LUT(
-            np.ascontiguousarray(window).reshape(-1, window.shape[2], 3), _light_table(streams["light"], augment.light)
+            np.ascontiguousarray(window).reshape(-1, window.shape[2], 3),
+            _light_table(streams["light"], augment.light),
         ).reshape(window.shape)
     if streams["shadow"].random() < augment.shadow:
         window = _shadowed(window, streams["shadow"])
@@ -208,7 +220,9 @@ def _augmented(
 
 def _moved(frame: np.ndarray, ground: np.ndarray, far: np.ndarray, camera: Camera) -> np.ndarray:
     height, width = frame.shape[:2]
-    moved = cv2.warpAffine(frame, ground, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        frame, ground, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     horizon = int(np.clip(np.ceil(camera.horizon_v_px), 0, height))
     if horizon:
         sky = np.ascontiguousarray(frame[:horizon])

@@ -70,13 +70,17 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
+MAX_SEVERITY = 100.0
+"""Far beyond a picture in which anything is left."""
+
+
 @dataclass(frozen=True)
 class Noise:
     """A corruption at one severity: ``noise(frame, rng)``.
 
     Attributes:
         name: in ``CORRUPTIONS``.
-        severity: finite, at least 0.
+        severity: 0 to ``MAX_SEVERITY``.
     """
 
     name: str
@@ -85,8 +89,8 @@ class Noise:
     def __post_init__(self) -> None:
         if self.name not in CORRUPTIONS:
             raise BadInputError(f"noise: expected one of {', '.join(CORRUPTIONS)}, got {self.name!r}")
-        if not (np.isfinite(self.severity) and self.severity >= 0):
-            raise BadInputError(f"noise: expected a severity of at least 0, got {self.severity}")
+        if not 0 <= self.severity <= MAX_SEVERITY:
+            raise BadInputError(f"noise: expected a severity from 0 to {MAX_SEVERITY:g}, got {self.severity}")
 
     def __call__(self, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return CORRUPTIONS[self.name](frame, self.severity, rng)

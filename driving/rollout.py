@@ -105,7 +105,9 @@ def drive_steps(
     state = policy.initial_state(len(envs))
     running = list(range(len(envs)))
     while running:
-        seen = [corruption(observations[i], noise_rngs[i]) if corruption else observations[i] for i in running]
+        seen = [
+            corruption(observations[i], noise_rngs[i]) if corruption else observations[i] for i in running
+        ]
         frames = torch.from_numpy(np.stack(seen)).movedim(-1, -3)  # (B, 3, H, W), channels last in memory
         dt_s = torch.tensor([infos[i]["dt_s"] for i in running], dtype=torch.float32)
         before = state[running]
@@ -114,17 +116,26 @@ def drive_steps(
         state[running] = after
         commands = curvature.numpy()
         yield [
-            Step(i, seen[k], observations[i], infos[i], before[k], after[k], float(commands[k]), logs[i].seconds)
+            Step(
+                i,
+                seen[k],
+                observations[i],
+                infos[i],
+                before[k],
+                after[k],
+                float(commands[k]),
+                logs[i].seconds,
+            )
             for k, i in enumerate(running)
         ]
         still = []
         for k, i in enumerate(running):
             observations[i], _, terminated, truncated, infos[i] = envs[i].step(commands[k : k + 1])
-            log, dt = logs[i], infos[i]["dt_s"]
+            log, dt = logs[i], float(infos[i]["dt_s"])
             log.time_s.append(log.seconds + dt)
-            log.lateral_offset_m.append(infos[i]["lateral_offset_m"])
+            log.lateral_offset_m.append(float(infos[i]["lateral_offset_m"]))
             log.curvature_per_m.append(float(commands[k]))
-            log.distance_m = infos[i]["distance_m"]
+            log.distance_m = float(infos[i]["distance_m"])
             log.lane_half_width_m = infos[i].get("lane_half_width_m")
             log.crashed = bool(terminated)
             if not (terminated or truncated or log.seconds > seconds - 0.5 * dt):
@@ -155,10 +166,14 @@ def rollout(
         BadInputError: no seeds, no positive time, or frames of another size than the policy's.
     """
     if not seeds or not seconds > 0:
-        raise BadInputError(f"drive: expected at least one seed and a time above 0 s, got {len(seeds)} and {seconds}")
+        raise BadInputError(
+            f"drive: expected at least one seed and a time above 0 s, got {len(seeds)} and {seconds}"
+        )
     logs = [EpisodeLog(seed) for seed in seeds]
-    envs = [make_env() for _ in range(min(n_parallel, len(logs)))]
+    envs: list[Any] = []
     try:
+        for _ in range(min(n_parallel, len(logs))):
+            envs.append(make_env())  # one by one: those made are closed if the next one fails
         for first in range(0, len(logs), n_parallel):
             batch = logs[first : first + n_parallel]
             was_running = set(range(len(batch)))

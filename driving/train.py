@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from driving.data import AugmentConfig, Windows, policy_frames
@@ -24,7 +25,7 @@ from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
 from sim.errors import BadInputError
 
-RESUME_NAME = "resume"
+RESUME_NAME = "resume.safetensors"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class TrainConfig:
         for name in ("lr_encoder", "lr_core", "clip_norm"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
+        if not 0 <= self.lr_rise <= 1:
+            raise BadInputError(f"training: lr_rise must be from 0 to 1, got {self.lr_rise}")
+        if not (math.isfinite(self.weight_exponent) and self.weight_exponent >= 0):
+            raise BadInputError(f"training: weight_exponent must be at least 0, got {self.weight_exponent}")
 
 
 def weighted_squared_error(
@@ -109,11 +114,12 @@ def train(
 ) -> dict[str, Any]:
     """Train ``policy`` in place, save it to the folder ``out`` and return its metrics.
 
-    A resume point (weights, optimiser, step) is kept in ``out/resume`` until the end; with ``resume`` the run
-    goes on there and ends in the same weights as one that was never stopped.
+    A resume point (weights, optimiser, step) is kept as ``out/resume.safetensors`` until the end; with ``resume``
+    the run goes on there and ends in the same weights as one that was never stopped.
 
     Raises:
-        BadInputError: no usable window, or ``resume`` where there is no resume point or one of another run.
+        BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is no
+            resume point or one of another run.
     """
     windows = Windows(drives, config.window)
     policy.train()
@@ -125,10 +131,11 @@ def train(
         ]
     )
     peaks = [config.lr_encoder, config.lr_core]
-    losses: list[float] = []
-    first_step = _resume(policy, optimizer, config, out, losses) if resume else 0
-    started_s = time.monotonic()
-    for step in range(first_step, config.n_steps):
+    # What must be the same for a run to go on where another stopped.
+    run = {"config": dataclasses.asdict(config), "policy": policy.config.to_dict(), "n_windows": len(windows)}
+    losses, earlier_s = _load_resume(policy, optimizer, run, out) if resume else ([], 0.0)
+    started_s = time.monotonic() - earlier_s
+    for step in range(len(losses), config.n_steps):
         batch = windows.sample(config.batch, (config.seed, step), config.augment)
         frames, target = to_tensor(batch.frames), torch.from_numpy(batch.curvature_per_m)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
@@ -140,16 +147,18 @@ def train(
         )
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip_norm)
+        losses.append(loss.item())
+        if not (math.isfinite(losses[-1]) and bool(torch.isfinite(norm))):
+            raise BadInputError(
+                f"training: step {step}: loss {losses[-1]}, gradient {norm.item()}; lower --lr-core or --lr-encoder"
+            )
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * learning_rate_factor(step, config)
         optimizer.step()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise BadInputError(f"training: the loss became {losses[-1]} at step {step}; use a lower --lr-core")
         on_step(step, losses[-1])
         if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.n_steps:
-            _save_resume(policy, optimizer, config, out, step + 1, losses)
+            _save_resume(policy, optimizer, run, out, losses, time.monotonic() - started_s)
     policy.eval()
     policy.encoder.to(memory_format=torch.contiguous_format)
     metrics: dict[str, Any] = {
@@ -162,41 +171,54 @@ def train(
     if validation:
         metrics["validation"] = evaluate(policy, validation)
     checkpoint.save(policy, out, metrics)
-    for name in ("weights.safetensors", "state.json"):
-        (out / RESUME_NAME / name).unlink(missing_ok=True)
-    if (out / RESUME_NAME).exists():
-        (out / RESUME_NAME).rmdir()
+    (out / RESUME_NAME).unlink(missing_ok=True)
     return metrics
 
 
 def _save_resume(
-    policy: Policy, optimizer: torch.optim.Adam, config: TrainConfig, out: Path, step: int, losses: list[float]
+    policy: Policy,
+    optimizer: torch.optim.Adam,
+    run: dict[str, Any],
+    out: Path,
+    losses: list[float],
+    seconds: float,
 ) -> None:
-    folder = out / RESUME_NAME
-    folder.mkdir(parents=True, exist_ok=True)
+    """Weights, optimiser and, as the file's metadata, the rest: one file, so nothing in it is of two steps."""
     tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
-    state = {"step": step, "losses": losses, "config": dataclasses.asdict(config), "policy": policy.config.to_dict()}
-    save_file(tensors, folder / "weights.tmp", metadata={"step": str(step)})
-    (folder / "state.tmp").write_text(json.dumps(state))
-    os.replace(folder / "weights.tmp", folder / "weights.safetensors")
-    os.replace(folder / "state.tmp", folder / "state.json")
-
-
-def _resume(
-    policy: Policy, optimizer: torch.optim.Adam, config: TrainConfig, out: Path, losses: list[float]
-) -> int:
-    """Put the resume point of ``out`` into policy and optimiser; the step to go on with."""
-    folder = out / RESUME_NAME
+    state = json.dumps({"run": run, "losses": losses, "seconds": seconds})
+    unfinished = out / f".{RESUME_NAME}.{os.getpid()}"
     try:
-        state = json.loads((folder / "state.json").read_text())
-        tensors = load_file(folder / "weights.safetensors")
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{folder}: no usable resume point ({error}); start without --resume") from None
-    if state["config"] != dataclasses.asdict(config) or state["policy"] != policy.config.to_dict():
-        raise BadInputError(f"{folder}: expected the same settings as the stopped run's, got others; repeat its command")
-    policy.load_state_dict({k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")})
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, unfinished, metadata={"state": state})
+        unfinished.replace(out / RESUME_NAME)
+    except (OSError, SafetensorError) as error:
+        raise BadInputError(
+            f"{out}: the resume point cannot be written ({error}); choose another folder"
+        ) from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _load_resume(
+    policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path
+) -> tuple[list[float], float]:
+    """Put the resume point of ``out`` into policy and optimiser; the losses so far and the seconds they took."""
+    path = out / RESUME_NAME
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise BadInputError(f"{path}: no usable resume point ({error}); start without --resume") from None
+    if state["run"] != run:
+        raise BadInputError(
+            f"{path}: expected the settings and drives of the stopped run, got others; repeat its command"
+        )
+    policy.load_state_dict(
+        {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
+    )
     plain = optimizer.state_dict()
     plain["state"] = {}
     for name, tensor in tensors.items():
@@ -204,8 +226,7 @@ def _resume(
             _, i, key = name.split(".")
             plain["state"].setdefault(int(i), {})[key] = tensor
     optimizer.load_state_dict(plain)
-    losses += state["losses"]
-    return int(state["step"])
+    return state["losses"], state["seconds"]
 
 
 @torch.no_grad()
@@ -231,20 +252,20 @@ def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
     """
     if not drives:
         raise BadInputError("test: expected at least one drive, got none; name them with --data")
-    predicted = [predict(policy, drive) for drive in drives]
-    errors = {"curvature_per_m": (np.concatenate(predicted), np.concatenate([d.curvature_per_m for d in drives]))}
-    facts = [drive.meta.vehicle for drive in drives]
-    if all(fact.wheelbase_m and fact.steering_ratio for fact in facts):
-        wheel = [
-            [steering_wheel_angle_from_curvature(k, f.wheelbase_m, f.steering_ratio) for k in pair]
-            for pair, f in zip(zip(predicted, [d.curvature_per_m for d in drives], strict=True), facts, strict=True)
+    pairs = [(predict(policy, drive), drive.curvature_per_m) for drive in drives]
+    errors = {"curvature_per_m": pairs}
+    facts = [(drive.meta.vehicle.wheelbase_m, drive.meta.vehicle.steering_ratio) for drive in drives]
+    if all(wheelbase_m and ratio for wheelbase_m, ratio in facts):
+        errors["steering_wheel_rad"] = [
+            tuple(np.asarray(steering_wheel_angle_from_curvature(k, *fact)) for k in pair)
+            for pair, fact in zip(pairs, facts, strict=True)
         ]
-        errors["steering_wheel_rad"] = (np.concatenate([w[0] for w in wheel]), np.concatenate([w[1] for w in wheel]))
     figures: dict[str, Any] = {}
-    for unit, (guess, truth) in errors.items():
+    for unit, unit_pairs in errors.items():
+        guess, truth = (np.concatenate(arrays) for arrays in zip(*unit_pairs, strict=True))
         figures[f"rmse_{unit}"] = float(np.sqrt(np.mean((guess - truth) ** 2)))
         figures[f"zero_rmse_{unit}"] = float(np.sqrt(np.mean(truth**2)))
-    guess, truth = errors["curvature_per_m"]
+    guess, truth = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
     both_vary = guess.std() > 0 and truth.std() > 0
     figures["correlation"] = float(np.corrcoef(guess, truth)[0, 1]) if both_vary else None
     figures["n_frames"] = len(truth)

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from sim.camera import Camera
 from sim.errors import BadInputError
@@ -82,6 +83,7 @@ def read_video(path: Path, n_frames: int) -> Iterator[np.ndarray]:
         BadInputError: it cannot be decoded, or has fewer or more than ``n_frames`` frames.
     """
     k = 0
+    reformatter = VideoReformatter()  # kept: a new one for every frame costs more than the decoding
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -91,7 +93,7 @@ def read_video(path: Path, n_frames: int) -> Iterator[np.ndarray]:
                     raise BadInputError(f"{path}: frame {k - 1} is damaged; copy the video again")
                 if k > n_frames:
                     raise BadInputError(f"{path}: more frames than the {n_frames} rows of its table")
-                yield frame.to_ndarray(format="rgb24")
+                yield reformatter.reformat(frame, format="rgb24").to_ndarray()
     except (av.error.FFmpegError, IndexError) as error:
         raise BadInputError(
             f"{path}: cannot be decoded after frame {k} of {n_frames}, it is cut short or damaged ({error})"

@@ -25,16 +25,14 @@ COLUMN_STEP_PX = 20
 SAMPLE_STEP_M = 2.0
 
 
-def _level(ground: np.ndarray, footprint_d_m: float, footprint_s_m: float, haze: np.ndarray, share: float) -> np.ndarray:
-    """The texture averaged over a pixel's footprint on the ground and faded into haze, uint8."""
+def _level(ground: np.ndarray, footprint_d_m: float, footprint_s_m: float) -> np.ndarray:
+    """The texture averaged over a pixel's footprint on the ground, uint8."""
     n_d = int(np.clip(round(N_D * TEXEL_D_M / footprint_d_m), 2, N_D))
     n_s = int(np.clip(round(N_S * TEXEL_S_M / footprint_s_m), 2, N_S))
-    small = cv2.resize(ground, (n_s, n_d), interpolation=cv2.INTER_AREA)
-    hazy = small * np.float32(255 * (1 - share)) + (255 * share * haze).astype(np.float32)
-    small_u8 = (np.clip(hazy, 0, 255) + np.float32(0.5)).astype(np.uint8)
-    small_u8 = np.concatenate([small_u8[:, -1:], small_u8, small_u8[:, :1]], axis=1)  # periodic along the road
+    small = cv2.convertScaleAbs(cv2.resize(ground, (n_s, n_d), interpolation=cv2.INTER_AREA), alpha=255)
+    small = np.concatenate([small[:, -1:], small, small[:, :1]], axis=1)  # periodic along the road
     pad = round(N_S / n_s)
-    return cv2.resize(small_u8, (N_S + 2 * pad, N_D), interpolation=cv2.INTER_LINEAR)[:, pad : pad + N_S]
+    return cv2.resize(small, (N_S + 2 * pad, N_D), interpolation=cv2.INTER_LINEAR)[:, pad : pad + N_S]
 
 
 class Renderer:
@@ -70,16 +68,20 @@ class Renderer:
         self._make_panorama()
 
     def _make_atlas(self) -> None:
-        """All blur levels under one another, faded into the haze."""
+        """All blur levels under one another, and what the haze leaves and adds at each row."""
         camera, scene = self.camera, self.scene
         levels = []
         for distance_m in LEVEL_DISTANCES_M:
             footprint_s_m = distance_m**2 / (camera.focal_v_px * camera.height_m)
-            share = 1 - np.exp(-distance_m / scene.visibility_m)
-            footprint_d_m = distance_m / camera.focal_u_px
-            levels.append(_level(scene.ground, footprint_d_m, footprint_s_m, scene.sky[1], float(share)))
+            levels.append(_level(scene.ground, distance_m / camera.focal_u_px, footprint_s_m))
         self._atlas = np.concatenate(levels)
         self._level_footprints_d_m = np.array(LEVEL_DISTANCES_M[1:]) / camera.focal_u_px / np.sqrt(1.5)
+        clear = np.exp(-self._forward_m / scene.visibility_m)[:, None, None]
+        shape = (len(self._forward_m), camera.width_px, 3)
+        self._haze_keeps = cv2.convertScaleAbs(np.broadcast_to(clear, shape).reshape(shape[0], -1), alpha=255)
+        added = (1 - clear) * scene.sky[1]
+        self._haze_adds = cv2.convertScaleAbs(np.broadcast_to(added, shape).reshape(shape[0], -1), alpha=255)
+        self._haze_keeps, self._haze_adds = self._haze_keeps.reshape(shape), self._haze_adds.reshape(shape)
         self._footprint_across_m = self._forward_m / camera.focal_u_px
         self._footprint_along_m = self._forward_m**2 / (camera.focal_v_px * camera.height_m)
 
@@ -100,7 +102,8 @@ class Renderer:
             top = np.interp(bearing, np.arange(len(ridge)), ridge, period=len(ridge))
             cover = np.clip((top[None] - elevation[:, None]) * camera.focal_v_px + 0.5, 0, 1)
             picture += cover[..., None] * (colour - picture)
-        ground = self._atlas[-N_D:].mean((0, 1)) / 255
+        clear = np.exp(-FAR_M / scene.visibility_m)
+        ground = clear * self._atlas[-N_D:].mean((0, 1)) / 255 + (1 - clear) * horizon
         below = np.clip(-elevation * camera.focal_v_px + 0.5, 0, 1)[:, None, None]
         picture += below * (ground - picture)
         picture_u8 = cv2.convertScaleAbs(picture.reshape(self._top, -1), alpha=255).reshape(picture.shape)
@@ -157,6 +160,7 @@ class Renderer:
         picture = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
         ground = picture[self._top :]
         cv2.remap(self._atlas, map_s, map_d, cv2.INTER_LINEAR, dst=ground, borderMode=cv2.BORDER_WRAP)
+        cv2.add(cv2.multiply(ground, self._haze_keeps, scale=1 / 255), self._haze_adds, dst=ground)
         column = int(round(-heading_rad * camera.focal_u_px)) % self._n_bearings
         picture[: self._top] = self._panorama[:, column : column + camera.width_px]
         mask = np.zeros((camera.height_px, camera.width_px), bool)

@@ -37,6 +37,7 @@ def one_neuron(n_substeps=6, c_m=0.02, g=0.7, v_leak=-0.1, w=0.9, sigma=4.0, mu=
         "sensory_sigma": torch.tensor([sigma]),
         "sensory_mu": torch.tensor([mu]),
         "sensory_e_rev": torch.tensor([e_rev]),
+        "input_bias": torch.zeros(1),
     }
     with torch.no_grad():
         for name, value in values.items():
@@ -74,6 +75,14 @@ def test_ltc_initial_values_are_in_the_ranges_of_the_paper():
     np.testing.assert_array_equal(ltc.e_rev.detach(), paper_wiring().synapses[:, 2])
     np.testing.assert_array_equal(ltc.sensory_e_rev.detach(), paper_wiring().sensory[:, 2])
     assert (ltc.input_weight == 0.5).all()
+    assert (ltc.input_weight * 0.5 + ltc.input_bias).detach().numpy() == pytest.approx(0.55)
+
+
+def test_ltc_begins_straight_under_middling_features():
+    ltc = make(LTCConfig(initial_readout_weight=3.0))
+    outputs, _ = ltc.forward_sequence(torch.full((2, 40, 32), 0.5), ltc.initial_state(2), torch.full((2, 40), 0.05))
+    assert outputs[:, -1].abs().max() < 1e-4
+    assert (ltc.readout_weight == 3.0).all()
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.001, 0.3, 1.0, 20.0, 200.0])
@@ -153,11 +162,12 @@ def test_ltc_substeps_converge_to_the_ode_with_first_order():
         k4 = slope(exact + h * k3)
         exact = exact + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
 
+    seen = (x - ltc.input_bias.detach().numpy()) / ltc.input_weight.detach().numpy()
     errors = []
     for n_substeps in (25, 50, 100):
         fine = make(LTCConfig(n_substeps=n_substeps), TINY).double()
         fine.load_state_dict(ltc.state_dict())
-        _, state = fine(torch.tensor(x)[None], torch.tensor(v0)[None], torch.tensor([dt_s]).double())
+        _, state = fine(torch.tensor(seen)[None], torch.tensor(v0)[None], torch.tensor([dt_s]).double())
         errors.append(np.abs(state[0].detach().numpy() - exact).max())
     assert errors[-1] < 0.01
     orders = np.log2(np.array(errors[:-1]) / errors[1:])

@@ -1,0 +1,158 @@
+"""The direction of the imports, read from the source with ``ast``."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("sim", "driving")
+    for path in (ROOT / package).rglob("*.py")
+}
+
+# What a module may import from the project; a name stands for itself and, if it is a package, all inside it.
+# Every module may import ``sim.errors`` and the other modules of the package that a row names.
+MAY_IMPORT = {
+    "sim.errors": set(),
+    "sim.conventions": set(),
+    "sim.camera": {"sim.conventions"},
+    "sim.road": {"sim.conventions"},
+    "sim.vehicle": {"sim.conventions"},
+    "sim.scene": {"sim.conventions"},
+    "sim.render": {"sim.conventions", "sim.road", "sim.camera", "sim.scene"},
+    "sim.reading": {"sim.camera", "sim.conventions"},
+    "sim.drive": {"sim.camera", "sim.conventions", "sim.reading"},
+    "sim.expert": {"sim.conventions", "sim.road"},
+    "sim.record": {"sim.camera", "sim.conventions", "sim.drive"},
+    "sim.procedural_env": {
+        "sim.camera",
+        "sim.conventions",
+        "sim.expert",
+        "sim.render",
+        "sim.road",
+        "sim.scene",
+        "sim.vehicle",
+    },
+    "sim.importers": {"sim.camera", "sim.conventions", "sim.drive", "sim.reading"},
+    "driving.models.wiring": set(),
+    "driving.models": {"sim.conventions"},
+    "driving.attention": {"driving.models", "sim.conventions"},
+    "driving.attention.score": set(),
+    "driving.data": {"sim.camera", "sim.conventions", "sim.drive"},
+    "driving.train": {"driving.data", "driving.models", "sim.conventions", "sim.drive"},
+    "driving.rollout": {"driving.models", "sim.conventions"},
+    "driving.noise": set(),
+    "driving.video": set(),
+    "driving.report": set(),
+    "driving.files": set(),
+}
+# Numbers and the standard library only: nothing from outside but these.
+OUTSIDE = {
+    "sim.errors": set(),
+    "sim.conventions": {"numpy"},
+    "sim.camera": {"numpy"},
+    "sim.road": {"numpy"},
+    "sim.vehicle": {"numpy"},
+    "sim.expert": {"numpy"},
+    "driving.models.wiring": {"numpy"},
+}
+
+
+def imported(name: str) -> set[str]:
+    """Full names of all modules that a module imports, anywhere in its text."""
+    found = set()
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(SOURCES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]).rstrip(".")
+            inner = {f"{base}.{alias.name}" for alias in node.names} & SOURCES.keys()
+            found |= inner or {base}
+            if len(inner) < len(node.names):
+                found.add(base)
+    return found
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def row_of(name: str) -> str | None:
+    """The most special row of the table that a module falls under."""
+    return max((row for row in MAY_IMPORT if inside(name, row)), key=len, default=None)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if row_of(name)))
+def test_imports_follow_the_table(name):
+    row = row_of(name)
+    allowed = MAY_IMPORT[row] | {"sim.errors", row}
+    project = {other for other in imported(name) if other.split(".")[0] in ("sim", "driving")}
+    wrong = {other for other in project if not any(inside(other, good) for good in allowed)}
+    assert not wrong, f"{name} may import {sorted(allowed)}, not {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("name", sorted(OUTSIDE))
+def test_imports_of_plain_modules_are_numbers_only(name):
+    outside = {other.split(".")[0] for other in imported(name)} - {"sim", "driving", "__future__"}
+    assert outside - sys.stdlib_module_names <= OUTSIDE[name]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SOURCES if inside(name, "sim")))
+def test_imports_of_the_world_know_no_driver(name):
+    roots = {other.split(".")[0] for other in imported(name)}
+    assert not roots & {"driving", "torch", "torchvision", "captum", "safetensors"}
+
+
+def test_imports_of_environments_are_never_each_other():
+    environments = {name for name in SOURCES if name.endswith("_env") or inside(name, "sim.adapters")}
+    assert "sim.procedural_env" in environments
+    for name in environments:
+        assert not imported(name) & (environments - {name}), name
+    for name in (name for name in SOURCES if inside(name, "sim.importers")):
+        assert not imported(name) & environments, name
+
+
+def test_imports_of_the_command_line_only_by_its_entry():
+    importers = {name for name in SOURCES if any(inside(other, "driving.cli") for other in imported(name))}
+    assert importers - {"driving.cli"} == {"driving.__main__"}
+
+
+def test_imports_of_captum_only_in_its_own_file():
+    users = {name for name in SOURCES if any(inside(other, "captum") for other in imported(name))}
+    assert users == {"driving.attention.input_gradient"}
+
+
+def test_imports_table_names_only_what_exists():
+    mentioned = MAY_IMPORT.keys() | OUTSIDE.keys() | set().union(*MAY_IMPORT.values())
+    assert mentioned <= SOURCES.keys()
+
+
+def test_imports_reader_sees_every_form_of_import(tmp_path, monkeypatch):
+    source = tmp_path / "module.py"
+    source.write_text(
+        "import os.path\nfrom sim import drive as d, nothing\nfrom . import road\nfrom .camera import Camera\n"
+        "def f():\n    import torch\n"
+    )
+    monkeypatch.setitem(SOURCES, "sim.module", source)
+    assert imported("sim.module") == {"os.path", "sim", "sim.drive", "sim.road", "sim.camera", "torch"}
+
+
+def test_imports_of_the_world_load_no_torch_and_warn_of_nothing():
+    code = (
+        "import sys, gymnasium\n"
+        "env = gymnasium.make('sim:lane/Procedural-v0')\n"
+        "env.reset(seed=1); env.step(env.action_space.sample())\n"
+        "assert not {'torch', 'captum', 'driving', 'matplotlib'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
