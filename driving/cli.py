@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import gymnasium
@@ -15,19 +16,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import sim  # noqa: F401  (registers the environments)
 from driving import compare
 from driving.attention import ATTRIBUTIONS
-from driving.data import AugmentConfig, load_drive
+from driving.data import AugmentConfig, load_drive, parse_drive_spec
 from driving.demo import run_demo
 from driving.files import write_json
 from driving.models import checkpoint
-from driving.models.policy import CORES, PolicyConfig, build_policy
+from driving.models.policy import CORES, Policy, PolicyConfig, build_policy
 from driving.noise import parse_noise
 from driving.rollout import timed_rollout
 from driving.train import TrainConfig, evaluate, train
 from sim import drive as drive_io
+from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS, import_drive
 from sim.record import Disturbance, record
@@ -39,8 +42,9 @@ app = typer.Typer(
     help="Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks.",
 )
 console = Console()
+MAX_SECONDS = 3600.0
 
-PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or the name of a shipped one.")]
+PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or name of a shipped one.")]
 EnvOption = Annotated[str, typer.Option("--env", help="Gymnasium id of an environment.")]
 EnvOptionsOption = Annotated[
     list[str] | None, typer.Option("--env-option", help="NAME=VALUE for the environment; may be repeated.")
@@ -49,7 +53,7 @@ SeedsOption = Annotated[str, typer.Option("--seeds", help="Episodes A:B (B not i
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of an episode in seconds.")]
 NoiseOption = Annotated[str | None, typer.Option("--noise", help="NAME:SEVERITY, such as gaussian:0.1.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
-DataOption = Annotated[list[str], typer.Option("--data", help="A drive: FOLDER, or FOLDER@A:B for rows of it.")]
+DataOption = Annotated[list[str], typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")]
 
 
 def parse_seeds(text: str) -> range:
@@ -59,7 +63,7 @@ def parse_seeds(text: str) -> range:
     range(3, 5)
     """
     start, colon, stop = text.partition(":")
-    if not (colon and start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+    if not (colon and start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
         raise BadInputError(f"seeds: expected A:B with whole numbers A < B, such as 1000:1020, got {text!r}")
     return range(int(start), int(stop))
 
@@ -82,11 +86,28 @@ def parse_env_options(options: list[str] | None) -> dict[str, Any]:
     return parsed
 
 
-def env_maker(env_id: str, options: dict[str, Any], render: bool = False) -> Callable[[], Any]:
-    """A maker of environments whose id has been looked up; wrong ids and options fail at once."""
-    known = sorted(key for key in gymnasium.registry if key.startswith("lane/"))
-    if env_id not in gymnasium.registry:
-        raise BadInputError(f"environment: expected one of {', '.join(known)}, got {env_id!r}")
+def check_seconds(seconds: float) -> float:
+    """A time that holds at least one frame and ends some day."""
+    if not 1.0 / FRAME_RATE_HZ <= seconds <= MAX_SECONDS:
+        raise BadInputError(
+            f"seconds: expected {1.0 / FRAME_RATE_HZ:g} (one frame) to {MAX_SECONDS:g}, got {seconds:g}"
+        )
+    return seconds
+
+
+def known_envs() -> list[str]:
+    """Ids of the environments that keep the Env contract."""
+    return sorted(key for key in gymnasium.registry if key.startswith("lane/"))
+
+
+def env_maker(
+    env_id: str, options: dict[str, Any], seconds: float, render: bool = False
+) -> Callable[[], Any]:
+    """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once."""
+    if env_id not in known_envs():
+        raise BadInputError(f"environment: expected one of {', '.join(known_envs())}, got {env_id!r}")
+    if env_id == "lane/Procedural-v0":
+        options = {"episode_seconds": seconds} | options
 
     def make() -> Any:
         # The checkers of gymnasium.make look at every observation; the tests do that once for all.
@@ -94,11 +115,14 @@ def env_maker(env_id: str, options: dict[str, Any], render: bool = False) -> Cal
             env_id, render_mode="rgb_array" if render else None, disable_env_checker=True, **options
         ).unwrapped
 
-    make().close()
+    try:
+        make().close()
+    except (TypeError, gymnasium.error.Error) as error:
+        raise BadInputError(f"environment {env_id}: options {options}: {error}") from None
     return make
 
 
-def progress_bar(what: str, total: int) -> tuple[Progress, Callable[[], None]]:
+def progress_bar(what: str, total: int | None) -> tuple[Progress, Callable[[], None]]:
     """A bar and the function that moves it on; silent when the output is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
@@ -108,31 +132,51 @@ def progress_bar(what: str, total: int) -> tuple[Progress, Callable[[], None]]:
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Rows of equal keys as a table."""
-    table = Table(title=title, title_justify="left")
-    for key in rows[0]:
-        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    # Text, not str: a path may hold brackets, which rich would take for markup.
+    table = Table(title=Text(title), title_justify="left")
+    for key, value in rows[0].items():
+        # Words instead of one long name, so that a narrow terminal breaks headings and does not cut them off.
+        side: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
+        table.add_column(key.replace("_", " "), justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(Text(_shown(value)) for value in row.values()))
     console.print(table)
 
 
+def _shown(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def check_writable(path: Path) -> None:
-    """Before long work: can something be written there?"""
-    folder = path if path.is_dir() else path.parent
+    """Before long work: can a file be written there?"""
+    if path.is_dir():
+        raise BadInputError(f"{path}: expected the name of a file, got a folder; choose another place")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
+def check_new_drive(folder: Path, overwrite: bool) -> None:
+    """Before long work: can a drive be written there?"""
+    if folder.is_dir():
+        if any(folder.iterdir()) and not overwrite:
+            raise BadInputError(f"{folder}: is not empty; name a new folder or add --overwrite")
+        folder = folder / "drive"
+    elif folder.exists():
+        raise BadInputError(f"{folder}: expected a folder, got a file; name a new folder")
+    check_writable(folder)
+
+
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for comparison.mp4, report.html and metrics.json.")] = Path(
-        "demo-output"
-    ),
-    policies: Annotated[list[str] | None, typer.Option("--policy", help="Two policies; default: the shipped ones.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for video, report and figures.")] = Path("demo-output"),
+    policies: Annotated[
+        list[str] | None,
+        typer.Option("--policy", help="Two policies (repeat the option); default: shipped ones."),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Unseen roads A:B.")] = "1000:1004",
     seconds: SecondsOption = 20.0,
     noise: Annotated[str, typer.Option(help="The disturbed condition, NAME:SEVERITY.")] = "gaussian:0.1",
@@ -143,18 +187,20 @@ def demo(
     """
     check_writable(out / "metrics.json")
     names = policies or ["ltc19", "lstm64"]
-    command = f"liquid-lane demo --seeds {seeds} --seconds {seconds:g} --noise {noise}"
-    bar, advance = progress_bar("driving and looking", 0)
+    command = ["liquid-lane", "demo", "--seeds", seeds, "--seconds", f"{seconds:g}", "--noise", noise]
+    command += [word for name in policies or [] for word in ("--policy", name)]
+    episode_seconds = max(check_seconds(seconds), 60.0)
+    bar, advance = progress_bar("driving and looking", None)
     with bar:
         figures = run_demo(
             {name: checkpoint.load(name) for name in names},
-            env_maker("lane/Procedural-v0", {"episode_seconds": max(seconds, 60.0)}),
-            env_maker("lane/Procedural-v0", {"episode_seconds": max(seconds, 60.0)}, render=True),
+            env_maker("lane/Procedural-v0", {}, episode_seconds),
+            env_maker("lane/Procedural-v0", {}, episode_seconds, render=True),
             parse_seeds(seeds),
             seconds,
             parse_noise(noise),
             out,
-            command,
+            shlex.join(command),
             advance,
         )
     keys = ("title", "noise", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "frames_per_s")
@@ -165,27 +211,27 @@ def demo(
         f"Attention ({attention['method']}); the road is {share:.1%} of the picture",
         [{"policy": name, **row} for name, row in attention["policies"].items()],
     )
-    console.print(f"Written: {out / 'comparison.mp4'}, {out / 'report.html'}, {out / 'metrics.json'}", soft_wrap=True)
+    print(f"Written: {out / 'comparison.mp4'}, {out / 'report.html'}, {out / 'metrics.json'}")
 
 
 @app.command("import")
 def import_(
-    format: Annotated[str, typer.Argument(help="udacity-ch2, udacity-sim or donkeycar.")],
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(IMPORTERS)}.")],
     src: Annotated[Path, typer.Argument(help="Folder of the recording.")],
     dst: Annotated[Path, typer.Argument(help="Folder of the drive to make.")],
-    height: Annotated[int, typer.Option(help="Rows of the frames kept.")] = 156,
-    width: Annotated[int, typer.Option(help="Columns of the frames kept.")] = 400,
+    height: Annotated[int, typer.Option(min=2, help="Rows of the frames kept.")] = 156,
+    width: Annotated[int, typer.Option(min=2, help="Columns of the frames kept.")] = 400,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
 ) -> None:
     """Make a drive of a public recording.
 
     Example: liquid-lane import udacity-ch2 downloads/ch2/a recordings/a
     """
-    if format not in IMPORTERS:
-        raise BadInputError(f"format: expected one of {', '.join(IMPORTERS)}, got {format!r}")
-    check_writable(dst)
-    drive = import_drive(format, src, dst, height_px=height, width_px=width, overwrite=overwrite)
-    console.print(f"{dst}: {len(drive)} frames, {len(drive.segments())} piece(s)", soft_wrap=True)
+    if format_name not in IMPORTERS:
+        raise BadInputError(f"format: expected one of {', '.join(IMPORTERS)}, got {format_name!r}")
+    check_new_drive(dst, overwrite)
+    drive = import_drive(format_name, src, dst, height_px=height, width_px=width, overwrite=overwrite)
+    print(f"{dst}: {len(drive)} frames, {len(drive.segments())} piece(s)")
 
 
 @app.command("record")
@@ -194,8 +240,10 @@ def record_(
     env: EnvOption = "lane/Procedural-v0",
     seeds: SeedsOption = "0:600",
     seconds: SecondsOption = 3.2,
-    seed: Annotated[int, typer.Option(help="Of the disturbances.")] = 0,
-    recoveries: Annotated[bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of the disturbances.")] = 0,
+    recoveries: Annotated[
+        bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")
+    ] = True,
     env_option: EnvOptionsOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
 ) -> None:
@@ -203,12 +251,12 @@ def record_(
 
     Example: liquid-lane record --out recordings/world --seeds 0:600 --seconds 3.2
     """
-    check_writable(out)
+    check_new_drive(out, overwrite)
     episodes = parse_seeds(seeds)
     bar, advance = progress_bar("recording", len(episodes))
     with bar:
         drive = record(
-            env_maker(env, parse_env_options(env_option))(),
+            env_maker(env, parse_env_options(env_option), check_seconds(seconds))(),
             episodes,
             seconds,
             seed=seed,
@@ -216,56 +264,73 @@ def record_(
             on_episode=advance,
         )
     drive_io.save(drive, out, overwrite=overwrite)
-    console.print(f"{out}: {len(drive)} frames in {len(episodes)} episodes", soft_wrap=True)
+    print(f"{out}: {len(drive)} frames in {len(episodes)} episodes")
 
 
 _TRAIN, _AUGMENT = TrainConfig(), AugmentConfig()
+
+
+def _first_policy(core: str | None, init: str | None, initial_c: float | None, seed: int) -> Policy:
+    """What a training starts from: the policy ``init``, or a new one."""
+    if core is not None and core not in CORES:
+        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
+    if init is not None:
+        policy = checkpoint.load(init)
+        if core not in (None, policy.config.core) or initial_c is not None:
+            raise BadInputError(
+                f"--init: {init} has core {policy.config.core}; leave out --core and --initial-c"
+            )
+        return policy
+    core = core or "ltc"
+    try:
+        core_config = CORES[core][0](**({} if initial_c is None else {"initial_c": initial_c}))
+    except TypeError:
+        raise BadInputError(f"--initial-c: only core ltc has it, got core {core}") from None
+    return build_policy(PolicyConfig(core, core_config), seed)
 
 
 @app.command("train")
 def train_(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder of the policy to make.")],
-    core: Annotated[str, typer.Option(help=f"{', '.join(CORES)}.")] = "ltc",
-    init: Annotated[str | None, typer.Option(help="Start from this policy instead of random weights.")] = None,
+    core: Annotated[
+        str | None, typer.Option(help=f"{', '.join(CORES)}; default: ltc, or that of --init.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
-    seed: Annotated[int, typer.Option(help="Of first weights, windows and augmentation.")] = _TRAIN.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Of first weights, windows and changes.")] = _TRAIN.seed,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = _TRAIN.n_steps,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = _TRAIN.batch,
     window: Annotated[int, typer.Option(help="Frames a window.")] = _TRAIN.window,
-    warmup: Annotated[int, typer.Option(help="First frames of a window that do not count.")] = _TRAIN.n_warmup,
+    warmup: Annotated[
+        int, typer.Option(help="First frames of a window that do not count.")
+    ] = _TRAIN.n_warmup,
     lr_encoder: Annotated[float, typer.Option(help="Peak rate of the encoder.")] = _TRAIN.lr_encoder,
     lr_core: Annotated[float | None, typer.Option(help="Peak rate of the core; default by core.")] = None,
-    weight_exponent: Annotated[float, typer.Option(help="a in exp(a |curvature x 1000|).")] = _TRAIN.weight_exponent,
+    weight_exponent: Annotated[
+        float, typer.Option(help="a in exp(a |curvature x 1000|).")
+    ] = _TRAIN.weight_exponent,
     bfloat16: Annotated[bool, typer.Option(help="Convolutions in bfloat16.")] = _TRAIN.bfloat16,
     initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     mirror: Annotated[float, typer.Option(help="Probability of a mirror image.")] = _AUGMENT.mirror,
-    shift_m: Annotated[float, typer.Option(help="Largest sideways move of the viewpoint.")] = _AUGMENT.shift_m,
+    shift_m: Annotated[
+        float, typer.Option(help="Largest sideways move of the viewpoint.")
+    ] = _AUGMENT.shift_m,
     yaw_rad: Annotated[float, typer.Option(help="Largest turn of the viewpoint.")] = _AUGMENT.yaw_rad,
     light: Annotated[float, typer.Option(help="Strength of light changes, 0 to 1.")] = _AUGMENT.light,
     shadow: Annotated[float, typer.Option(help="Probability of shadows and streaks.")] = _AUGMENT.shadow,
     noise: Annotated[float, typer.Option(help="White noise up to this deviation.")] = _AUGMENT.noise,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0: as many as cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
 ) -> None:
     """Train a policy on drives; reproducible from this command line and the drives.
 
     Example: liquid-lane train --data recordings/world --core ltc --out policies/mine --seed 0
     """
-    if core not in CORES:
-        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
     check_writable(out / "weights.safetensors")
     if threads:
         torch.set_num_threads(threads)
-    if init is not None:
-        policy = checkpoint.load(init)
-    else:
-        settings = {} if initial_c is None else {"initial_c": initial_c}
-        try:
-            core_config = CORES[core][0](**settings)
-        except TypeError:
-            raise BadInputError(f"--initial-c: only core ltc has it, got core {core}") from None
-        policy = build_policy(PolicyConfig(core, core_config), seed)
+    policy = _first_policy(core, init, initial_c, seed)
     config = TrainConfig(
         seed=seed,
         n_steps=steps,
@@ -291,16 +356,16 @@ def train_(
 
     with bar:
         metrics = train(policy, drives, config, out, validation, resume, on_step)
-    console.print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}", soft_wrap=True)
+    print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
     if validation:
         print_table("Validation", [metrics["validation"]])
 
 
-DEFAULT_LR_CORE = {"ltc": 1e-2, "lstm": 3e-3}
+DEFAULT_LR_CORE = {"ltc": 2e-2, "lstm": 3e-3}
 
 
 @app.command("test")
-def test_(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
+def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
     """Open-loop error on recorded drives.
 
     Example: liquid-lane test --policy ltc19-udacity --data recordings/b@0:921
@@ -321,7 +386,9 @@ def drive_(
     seconds: SecondsOption = 60.0,
     noise: NoiseOption = None,
     json: JsonOption = None,
-    video: Annotated[Path | None, typer.Option(help="Write the first episode as mp4, with the attention map.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write the first episode, with its attention, as mp4.")
+    ] = None,
     env_option: EnvOptionsOption = None,
 ) -> None:
     """Drive in closed loop, many episodes at once; crashes, offsets and an optional video.
@@ -332,20 +399,24 @@ def drive_(
         if path is not None:
             check_writable(path)
     options = parse_env_options(env_option)
-    if env == "lane/Procedural-v0":
-        options.setdefault("episode_seconds", seconds)
+    check_seconds(seconds)
     model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
     bar, advance = progress_bar("driving", len(episodes))
     with bar:
         _, figures = timed_rollout(
-            model, env_maker(env, options), episodes, seconds, corruption, on_episode=lambda log: advance()
+            model,
+            env_maker(env, options, seconds),
+            episodes,
+            seconds,
+            corruption,
+            on_episode=lambda log: advance(),
         )
     if json is not None:
         write_json(json, figures)
     if video is not None:
         compare.attend(
             {policy: model},
-            env_maker(env, options, render=True),
+            env_maker(env, options, seconds, render=True),
             ATTRIBUTIONS["visual_backprop"],
             corruption,
             seconds,
@@ -359,12 +430,12 @@ def drive_(
 
 @app.command("attend")
 def attend_(
-    policies: Annotated[list[str], typer.Option("--policies", help="One or two policies (repeat the option).")],
-    source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or an environment's id.")],
+    policies: Annotated[list[str], typer.Option("--policies", help="One policy or more; a video shows two.")],
+    source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
     method: Annotated[str, typer.Option(help=f"{', '.join(ATTRIBUTIONS)}.")] = "visual_backprop",
     noise: NoiseOption = None,
-    seconds: Annotated[float | None, typer.Option(help="How much at most; default: 30 s, or a whole drive.")] = None,
-    seed: Annotated[int, typer.Option(help="Episode of an environment; noise.")] = 1000,
+    seconds: Annotated[float | None, typer.Option(help="At most; default: 30 s, or a whole drive.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Episode of an environment; noise.")] = 1000,
     video: Annotated[Path | None, typer.Option(help="Write an mp4 of it.")] = None,
     json: JsonOption = None,
     env_option: EnvOptionsOption = None,
@@ -375,18 +446,22 @@ def attend_(
     """
     if method not in ATTRIBUTIONS:
         raise BadInputError(f"method: expected one of {', '.join(ATTRIBUTIONS)}, got {method!r}")
-    if not 1 <= len(policies) <= 2 and video is not None:
-        raise BadInputError(f"attend: a video shows one or two policies, got {len(policies)}")
     for path in (json, video):
         if path is not None:
             check_writable(path)
-    if source in gymnasium.registry:
-        seconds = seconds or 30.0
-        options = parse_env_options(env_option)
-        world: Any = env_maker(source, options, render=video is not None)
+    if seconds is not None:
+        check_seconds(seconds)
+    world: Any
+    if source in known_envs():
+        seconds = 30.0 if seconds is None else seconds
+        world = env_maker(source, parse_env_options(env_option), seconds, render=video is not None)
+    elif not parse_drive_spec(source)[0].exists():
+        raise BadInputError(
+            f"source: expected the folder of a drive, or one of {', '.join(known_envs())}, got {source!r}"
+        )
     else:
-        world = load_drive(source)
-    bar, advance = progress_bar("looking", 0)
+        world = load_drive(source, masks=True)
+    bar, advance = progress_bar("looking", None)
     with bar:
         figures = compare.attend(
             {name: checkpoint.load(name) for name in policies},
@@ -406,8 +481,8 @@ def attend_(
     print_table(f"{method} on {source}; {road}", [{"policy": name, **row} for name, row in figures.items()])
 
 
-# What typer raises for a wrong option, by way of the names it exports: older releases take the classes from the
-# package click, newer ones bring their own.
+# What typer raises for a wrong option, by way of the names it exports: older releases take the classes from
+# the package click, newer ones bring their own.
 _UsageError: Any = typer.BadParameter.__base__
 
 
@@ -438,12 +513,9 @@ def _spread(arguments: list[str]) -> list[str]:
     for argument in arguments:
         if argument.startswith("-"):
             many = argument if argument in ("--policies", "--data", "--validate", "--env-option") else None
-            if many is None:
-                spread.append(argument)
-        elif many is not None:
-            spread += [many, argument]
-        else:
-            spread.append(argument)
+        elif many is not None and spread[-1] != many:
+            spread.append(many)
+        spread.append(argument)
     return spread
 
 

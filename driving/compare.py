@@ -1,4 +1,4 @@
-"""Two networks side by side: where each looks, how much of that is road, how much survives noise; as a video."""
+"""Two networks side by side: where each looks, how much of that is road, how much survives noise; a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from driving.models.policy import Policy, build_policy
 from driving.noise import Noise
 from driving.rollout import NOISE_STREAM, EpisodeLog, drive_steps
 from driving.video import HEIGHT_PX, WIDTH_PX, Panel, VideoWriter, compose
-from sim.conventions import MAX_CURVATURE_PER_M
+from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.drive import Drive
 from sim.errors import BadInputError
 
@@ -58,7 +58,12 @@ class Look:
 
 
 def looks_in_env(
-    policy: Policy, make_env: Callable[[], Any], log: EpisodeLog, seconds: float, noise: Noise | None, show: bool
+    policy: Policy,
+    make_env: Callable[[], Any],
+    log: EpisodeLog,
+    seconds: float,
+    noise: Noise | None,
+    show: bool,
 ) -> Iterator[Look]:
     """The policy drives one episode; ``log`` is filled in. ``show``: render a larger picture for people."""
     env = make_env()
@@ -87,11 +92,15 @@ def _with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) ->
     """The larger picture with the very noise that the network's small frame got, pixel by pixel."""
     size = (picture.shape[1], picture.shape[0])
     difference = noisy.astype(np.int16) - clean
-    return np.clip(picture + cv2.resize(difference, size, interpolation=cv2.INTER_NEAREST), 0, 255).astype(np.uint8)
+    return np.clip(picture + cv2.resize(difference, size, interpolation=cv2.INTER_NEAREST), 0, 255).astype(
+        np.uint8
+    )
 
 
 @torch.no_grad()
-def looks_on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int) -> Iterator[Look]:
+def looks_on_drive(
+    policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int
+) -> Iterator[Look]:
     """The policy sees a recorded drive, open loop; the state is carried along and begins anew at a gap."""
     policy.eval()
     size = (policy.config.height_px, policy.config.width_px)
@@ -102,7 +111,7 @@ def looks_on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: N
         state = policy.initial_state(1)
         for row in range(segment.start, segment.stop):
             time_s = float(drive.timestamps_s[row] - drive.timestamps_s[0])
-            if seconds is not None and time_s >= seconds:
+            if seconds is not None and time_s >= seconds - 1e-6:  # the times are sums of rounded steps
                 return
             frame = noise(frames[row], rng) if noise else frames[row]
             before = state
@@ -110,7 +119,9 @@ def looks_on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: N
             curvature, state = policy.step(tensor, before, float(dt_s[row]))
             mask = None
             if row in known and drive.road_masks is not None:
-                covered = cv2.resize(drive.road_masks[row].astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+                covered = cv2.resize(
+                    drive.road_masks[row].astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA
+                )
                 mask = covered >= 0.5
             yield Look(
                 frame=frame,
@@ -255,7 +266,9 @@ def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield block
 
 
-def _panel(onlooker: Onlooker, look: Look, attention: np.ndarray, log: EpisodeLog | None, ended: bool) -> Panel:
+def _panel(
+    onlooker: Onlooker, look: Look, attention: np.ndarray, log: EpisodeLog | None, ended: bool
+) -> Panel:
     policy, tally = onlooker.policy, onlooker.tally
     liquid = policy.config.core == "ltc"
     crashed = bool(ended and log is not None and log.crashed)
@@ -281,12 +294,16 @@ def _panel(onlooker: Onlooker, look: Look, attention: np.ndarray, log: EpisodeLo
 
 def heading_for(n_policies: int) -> str:
     """The line over the video."""
-    return "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
+    return (
+        "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
+    )
 
 
 def condition_of(noise: Noise | None) -> str:
     """The badge: what was done to the picture."""
-    return f"{noise.name.replace('_', ' ').capitalize()} noise {noise.severity:g}" if noise else "clean picture"
+    return (
+        f"{noise.name.replace('_', ' ').capitalize()} noise {noise.severity:g}" if noise else "clean picture"
+    )
 
 
 def attend(
@@ -297,7 +314,7 @@ def attend(
     seconds: float | None = None,
     seed: int = 0,
     video_path: Path | None = None,
-    frame_rate_hz: float = 20.0,
+    frame_rate_hz: float | None = None,
     source_name: str = "",
     on_frame: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -311,15 +328,27 @@ def attend(
         seconds: how much at most; None takes all of a drive.
         seed: episode and noise.
         video_path: mp4 to write.
+        frame_rate_hz: of the video; None takes the source's, so that it plays as fast as it was driven.
 
     Returns:
         The keys of ``liquid-lane attend --json``.
+
+    Raises:
+        BadInputError: no policy, more than two for a video, or no positive time.
     """
     if not policies:
         raise BadInputError("attend: expected at least one policy, got none; name them with --policies")
+    if video_path is not None and len(policies) > 2:
+        raise BadInputError(f"attend: a video shows one or two policies, got {len(policies)}")
+    if seconds is not None and not seconds > 0:
+        raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
+    if frame_rate_hz is None:
+        frame_rate_hz = 1.0 / float(np.median(source.dt_s())) if isinstance(source, Drive) else FRAME_RATE_HZ
     logs = {name: EpisodeLog(seed) for name in policies}
     if isinstance(source, Drive):
-        looks = {name: looks_on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()}
+        looks = {
+            name: looks_on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()
+        }
     else:
         looks = {
             name: looks_in_env(policy, source, logs[name], seconds or 60.0, noise, video_path is not None)

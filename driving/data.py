@@ -35,10 +35,10 @@ def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
     return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
 
 
-def load_drive(spec: str) -> Drive:
-    """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded."""
+def load_drive(spec: str, masks: bool = False) -> Drive:
+    """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded, with its road masks if asked for."""
     folder, rows = parse_drive_spec(spec)
-    return drive_io.load(folder, rows)
+    return drive_io.load(folder, rows, masks)
 
 
 def policy_frames(
@@ -54,7 +54,8 @@ def policy_frames(
         return drive.frames
     if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
         raise BadInputError(
-            f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; import it again"
+            f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; "
+            "import it again"
         )
     enlarge = width < width_px
     method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
@@ -68,23 +69,23 @@ class AugmentConfig:
     """What is done to a training window; every frame of a window is treated alike.
 
     Attributes:
-        mirror: probability of a left-right mirror image with mirrored label. No symmetry where the car keeps to
-            one side of a two-lane road, so 0 unless the data are few.
-        shift_m, yaw_rad: largest move of the viewpoint to a side, and turn; the label gets the correction that
-            steers back (see ``recovery_curvature_per_m``).
+        mirror: probability of a left-right mirror image with mirrored label. No symmetry where the car keeps
+            to one side of a two-lane road, so 0 unless the data are few.
+        shift_m, yaw_rad: largest move of the viewpoint to a side, and turn; the label gets the correction
+            that steers back (see ``recovery_curvature_per_m``).
         recovery_s: time in which that correction leads back to the path.
         light: strength of random gain, gamma, tint and contrast; 0 to 1.
         shadow: probability of straight shadows and streaks of light across the picture (Lechner et al. 2020).
-        noise: standard deviation of white noise on [0, 1] pictures, drawn up to this. Zero unless asked for, so
-            that noise in a robustness test was never seen before.
+        noise: standard deviation of white noise on [0, 1] pictures, drawn up to this. Zero unless asked for,
+            so that noise in a robustness test was never seen before.
     """
 
     mirror: float = 0.0
     shift_m: float = 0.0
     yaw_rad: float = 0.0
     recovery_s: float = 1.5
-    light: float = 0.4
-    shadow: float = 0.3
+    light: float = 0.3
+    shadow: float = 0.2
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -101,8 +102,8 @@ def recovery_curvature_per_m(
 ) -> np.ndarray:
     """Change of the label (1/m) after moving the viewpoint left and turning it left, at each frame.
 
-    The circle that meets the old path again at distance L = speed x recovery time (pure pursuit, Coulter 1992) has
-    a curvature changed by -2 left / L^2 - 2 yaw / L.
+    The circle that meets the old path again at distance L = speed x recovery time (pure pursuit, Coulter
+    1992) has a curvature changed by -2 left / L^2 - 2 yaw / L.
     """
     ahead_m = np.maximum(speed_mps * recovery_s, 6.0)
     return (-2.0 * left_m / ahead_m**2 - 2.0 * yaw_rad / ahead_m).astype(np.float32)
@@ -118,20 +119,28 @@ class Batch:
 
 
 class Windows:
-    """All windows of ``length`` consecutive frames of some drives; none crosses a gap in time or a drive's end.
+    """All windows of ``length`` consecutive frames of some drives; none crosses a gap or a drive's end.
 
     Args:
         drives: any sizes of the policy's aspect ratio.
         length: frames a window.
         typical_speed_mps: assumed where a drive has no speed (for the recovery correction only).
+        height_px, width_px: size of the policy's pictures.
     """
 
-    def __init__(self, drives: Sequence[Drive], length: int, typical_speed_mps: float = 15.0) -> None:
+    def __init__(
+        self,
+        drives: Sequence[Drive],
+        length: int,
+        typical_speed_mps: float = 15.0,
+        height_px: int = FRAME_HEIGHT_PX,
+        width_px: int = FRAME_WIDTH_PX,
+    ) -> None:
         if not drives:
             raise BadInputError("training: expected at least one drive, got none; name them with --data")
         self.length = length
         self._drives = drives
-        self._frames = [policy_frames(drive) for drive in drives]
+        self._frames = [policy_frames(drive, height_px, width_px) for drive in drives]
         self._cameras: list[Camera] = [
             drive.camera.resized(*frames.shape[1:3])
             for drive, frames in zip(drives, self._frames, strict=True)
@@ -151,7 +160,8 @@ class Windows:
         ]
         if not starts:
             raise BadInputError(
-                f"training: no run of {length} frames without a gap in the drives given; record longer or use --window"
+                f"training: no run of {length} frames without a gap in the drives given; "
+                "record longer or use a smaller --window"
             )
         self._starts = np.array(starts)
 
@@ -159,7 +169,7 @@ class Windows:
         return len(self._starts)
 
     def sample(self, batch: int, seed: tuple[int, ...], augment: AugmentConfig | None = None) -> Batch:
-        """``batch`` windows drawn with replacement; the same ``seed`` gives the same ones, augmentation included.
+        """``batch`` windows drawn with replacement; the same ``seed`` gives the same ones, changes included.
 
         The choice of windows and each augmentation have random streams of their own.
         """

@@ -1,4 +1,4 @@
-"""``liquid-lane demo``: two policies on the same unseen roads, clean and disturbed; video, report and figures."""
+"""``liquid-lane demo``: two policies on the same unseen roads, clean and noisy; video, report, figures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from driving.report import write_report
 from driving.rollout import EpisodeLog, timed_rollout
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter
 from sim.conventions import FRAME_RATE_HZ
+from sim.errors import BadInputError
 
 METHOD = "visual_backprop"
 VIDEO_SECONDS = 12.0
@@ -35,7 +36,7 @@ def run_demo(
     """Drive, look, and write ``comparison.mp4``, ``report.html`` and ``metrics.json`` into ``out``.
 
     Args:
-        policies: two, by name.
+        policies: one or two, by name.
         make_env, make_shown_env: the world, the second with ``render_mode="rgb_array"`` for the video.
         seeds: roads; the video shows the first.
         seconds: longest time on each.
@@ -45,14 +46,21 @@ def run_demo(
 
     Returns:
         What ``metrics.json`` holds (keys: ``driving.report``).
+
+    Raises:
+        BadInputError: another number of policies, no seeds, or no positive time.
     """
+    if not 1 <= len(policies) <= 2:
+        raise BadInputError(f"demo: expected one or two policies, got {len(policies)}")
     conditions = [None] if noise is None else [None, noise]
     drive_rows, traces = [], []
     for condition in conditions:
         for name, policy in policies.items():
             logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition)
             label = "none" if condition is None else str(condition)
-            drive_rows.append({"policy": name, "title": TITLES[policy.config.core], "noise": label, **figures})
+            drive_rows.append(
+                {"policy": name, "title": TITLES[policy.config.core], "noise": label, **figures}
+            )
             traces += [
                 {
                     "policy": name,
@@ -63,7 +71,9 @@ def run_demo(
                 }
                 for log in logs
             ]
-    attention, half_width_m = _film(policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame)
+    attention, half_width_m = _film(
+        policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame
+    )
     figures = {
         "command": command,
         "seeds": list(seeds),
@@ -97,7 +107,9 @@ def _film(
     with VideoWriter(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
         for condition in conditions:
             logs = {name: EpisodeLog(seed) for name in policies}
-            onlookers = {name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()}
+            onlookers = {
+                name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()
+            }
             compare(
                 {
                     name: looks_in_env(policy, make_env, logs[name], seconds, condition, show=True)

@@ -12,23 +12,24 @@ from sim.errors import BadInputError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to a temporary name beside ``path``, then rename: an old file is kept until the new is whole.
+    """Write ``text`` under a temporary name, then rename: an old file is kept until the new one is whole.
 
     Raises:
         BadInputError: the folder cannot be made or written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             umask = os.umask(0)
             os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink()
             raise
     except OSError as error:
         raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

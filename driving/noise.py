@@ -1,7 +1,7 @@
 """Corruptions of camera pictures, each with one severity and random numbers of its own.
 
-Contract: ``f(frame, severity, rng) -> frame`` with the frame uint8 (H, W, 3); same shape and type, the argument is
-left as it was, severity 0 is the identity. The ``rng`` belongs to the sweep, never to the world.
+Contract: ``f(frame, severity, rng) -> frame`` with the frame uint8 (H, W, 3); same shape and type, the
+argument is left as it was, severity 0 is the identity. The ``rng`` belongs to the sweep, never to the world.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def parse_noise(text: str | None) -> Noise | None:
     """
     if text is None or text == "none":
         return None
-    name, colon, severity = text.partition(":")
+    name, _, severity = text.partition(":")
     try:
         return Noise(name, float(severity))
     except ValueError as error:

@@ -90,11 +90,11 @@ def drive_steps(
     seconds: float,
     corruption: Corruption | None = None,
 ) -> Iterator[list[Step]]:
-    """Drive one episode in each env, all in one batch of the network; the logs say the seeds and are filled in.
+    """Drive one episode in each env, all in one batch of the network; the logs say the seeds and get filled.
 
     Yields at every instant the running episodes' steps, before their actions are executed: so an onlooker may
-    render. An episode's log is complete when the episode no longer shows up. Episodes do not touch one another:
-    road and start come from the seed, the corruption from a stream of the same seed.
+    render. An episode's log is complete when the episode no longer shows up. Episodes do not touch one
+    another: road and start come from the seed, the corruption from a stream of the same seed.
     """
     policy.eval()
     _check_size(policy, envs[0])
@@ -194,7 +194,7 @@ def _check_size(policy: Policy, env: Any) -> None:
     expected = (policy.config.height_px, policy.config.width_px, 3)
     if env.observation_space.shape != expected:
         raise BadInputError(
-            f"drive: the policy expects frames {expected}, the environment gives {env.observation_space.shape}"
+            f"drive: the policy expects frames {expected}, the environment has {env.observation_space.shape}"
         )
 
 

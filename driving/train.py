@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -48,12 +49,12 @@ class TrainConfig:
     """
 
     seed: int = 0
-    n_steps: int = 1500
+    n_steps: int = 1000
     batch: int = 20
     window: int = 16
     n_warmup: int = 4
     lr_encoder: float = 1e-3
-    lr_core: float = 5e-3
+    lr_core: float = 1e-2
     lr_rise: float = 0.05
     clip_norm: float = 10.0
     weight_exponent: float = 0.0
@@ -83,7 +84,8 @@ def weighted_squared_error(
 ) -> Tensor:
     """sum(exp(a |y|) (yhat - y)^2) / sum(exp(a |y|)), y = 1000 x curvature, of (B, T) in 1/m.
 
-    Lechner et al. 2020. The squared error is in the policy's unit, the first ``n_warmup`` frames are left out.
+    Lechner et al. 2020. The squared error is in the policy's unit; the first ``n_warmup`` frames are left
+    out.
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
     weight = torch.exp(weight_exponent * 1000.0 * target.abs())
@@ -114,14 +116,15 @@ def train(
 ) -> dict[str, Any]:
     """Train ``policy`` in place, save it to the folder ``out`` and return its metrics.
 
-    A resume point (weights, optimiser, step) is kept as ``out/resume.safetensors`` until the end; with ``resume``
-    the run goes on there and ends in the same weights as one that was never stopped.
+    A resume point (weights, optimiser, step) is kept as ``out/resume.safetensors`` until the end; with
+    ``resume`` the run goes on there and ends in the same weights as one that was never stopped.
 
     Raises:
-        BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is no
-            resume point or one of another run.
+        BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is
+            no resume point or one of another run.
     """
-    windows = Windows(drives, config.window)
+    size = {"height_px": policy.config.height_px, "width_px": policy.config.width_px}
+    windows = Windows(drives, config.window, **size)
     policy.train()
     policy.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
@@ -151,7 +154,8 @@ def train(
         losses.append(loss.item())
         if not (math.isfinite(losses[-1]) and bool(torch.isfinite(norm))):
             raise BadInputError(
-                f"training: step {step}: loss {losses[-1]}, gradient {norm.item()}; lower --lr-core or --lr-encoder"
+                f"training: step {step}: expected a finite loss and gradient, got {losses[-1]} and "
+                f"{norm.item()}; use a lower --lr-core or --lr-encoder"
             )
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * learning_rate_factor(step, config)
@@ -183,7 +187,7 @@ def _save_resume(
     losses: list[float],
     seconds: float,
 ) -> None:
-    """Weights, optimiser and, as the file's metadata, the rest: one file, so nothing in it is of two steps."""
+    """Weights, optimiser and, as metadata, the rest: one file, so nothing in it is of two steps."""
     tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
@@ -198,13 +202,14 @@ def _save_resume(
             f"{out}: the resume point cannot be written ({error}); choose another folder"
         ) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def _load_resume(
     policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path
 ) -> tuple[list[float], float]:
-    """Put the resume point of ``out`` into policy and optimiser; the losses so far and the seconds they took."""
+    """Put the resume point of ``out`` into policy and optimiser; the losses so far and their seconds."""
     path = out / RESUME_NAME
     try:
         with safe_open(path, "pt") as file:
@@ -231,7 +236,7 @@ def _load_resume(
 
 @torch.no_grad()
 def predict(policy: Policy, drive: Drive, chunk: int = 64) -> np.ndarray:
-    """Open loop: the policy's curvature (T,) on a drive's frames, the state carried along and reset at gaps."""
+    """Open loop: the curvature (T,) on a drive's frames, the state carried along and reset at gaps."""
     policy.eval()
     frames, dt_s = policy_frames(drive, policy.config.height_px, policy.config.width_px), drive.dt_s()
     predicted = np.empty(len(drive), np.float32)
@@ -252,20 +257,26 @@ def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
     """
     if not drives:
         raise BadInputError("test: expected at least one drive, got none; name them with --data")
-    pairs = [(predict(policy, drive), drive.curvature_per_m) for drive in drives]
-    errors = {"curvature_per_m": pairs}
-    facts = [(drive.meta.vehicle.wheelbase_m, drive.meta.vehicle.steering_ratio) for drive in drives]
-    if all(wheelbase_m and ratio for wheelbase_m, ratio in facts):
-        errors["steering_wheel_rad"] = [
-            tuple(np.asarray(steering_wheel_angle_from_curvature(k, *fact)) for k in pair)
-            for pair, fact in zip(pairs, facts, strict=True)
+    predicted, recorded = [predict(policy, drive) for drive in drives], [d.curvature_per_m for d in drives]
+    guess, truth = np.concatenate(predicted), np.concatenate(recorded)
+    errors = {"curvature_per_m": (guess, truth)}
+    known = [
+        (vehicle.wheelbase_m, vehicle.steering_ratio)
+        for vehicle in (drive.meta.vehicle for drive in drives)
+        if vehicle.wheelbase_m is not None and vehicle.steering_ratio is not None
+    ]
+    if len(known) == len(drives):
+        wheel = [
+            np.concatenate(
+                [steering_wheel_angle_from_curvature(k, *car) for k, car in zip(curves, known, strict=True)]
+            )
+            for curves in (predicted, recorded)
         ]
+        errors["steering_wheel_rad"] = (wheel[0], wheel[1])
     figures: dict[str, Any] = {}
-    for unit, unit_pairs in errors.items():
-        guess, truth = (np.concatenate(arrays) for arrays in zip(*unit_pairs, strict=True))
-        figures[f"rmse_{unit}"] = float(np.sqrt(np.mean((guess - truth) ** 2)))
-        figures[f"zero_rmse_{unit}"] = float(np.sqrt(np.mean(truth**2)))
-    guess, truth = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+    for unit, (given, wanted) in errors.items():
+        figures[f"rmse_{unit}"] = float(np.sqrt(np.mean((given - wanted) ** 2)))
+        figures[f"zero_rmse_{unit}"] = float(np.sqrt(np.mean(wanted**2)))
     both_vary = guess.std() > 0 and truth.std() > 0
     figures["correlation"] = float(np.corrcoef(guess, truth)[0, 1]) if both_vary else None
     figures["n_frames"] = len(truth)

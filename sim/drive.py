@@ -267,8 +267,9 @@ def _write_video(drive: Drive, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def load(folder: Path | str, rows: slice | None = None) -> Drive:
-    """Read and check a drive; ``rows`` keeps only ``start:stop`` of it (in memory too).
+def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> Drive:
+    """Read and check a drive; ``rows`` keeps only ``start:stop`` of it (in memory too), ``masks=False`` leaves
+    the road masks on disk.
 
     Raises:
         BadInputError: the folder or a file is missing, cut short, contradicts another or holds a bad value.
@@ -297,9 +298,9 @@ def load(folder: Path | str, rows: slice | None = None) -> Drive:
             )
         if start <= k < stop:
             frames[k - start] = frame
-    masks, known = (
-        _read_masks(folder / MASKS, n_masks, n_frames, camera) if n_masks is not None else (None, None)
-    )
+    road_masks = known = None
+    if masks and n_masks is not None:
+        road_masks, known = _read_masks(folder / MASKS, n_masks, n_frames, camera)
     timestamps_s = parse_numbers(folder / TABLE, "timestamp_s", table["timestamp_s"])
     curvature_per_m = parse_numbers(folder / TABLE, "curvature_per_m", table["curvature_per_m"])
     speed_mps = None
@@ -313,7 +314,7 @@ def load(folder: Path | str, rows: slice | None = None) -> Drive:
             camera,
             meta,
             None if speed_mps is None else speed_mps[start:stop],
-            None if masks is None else masks[start:stop],
+            None if road_masks is None else road_masks[start:stop],
             None if known is None else known[start:stop],
         )
 

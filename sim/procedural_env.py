@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from sim.camera import Camera
-from sim.conventions import FRAME_RATE_HZ, wrap_angle
+from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.render import Renderer
@@ -20,6 +21,7 @@ from sim.vehicle import VehicleConfig, VehicleState, advance
 # One random stream for each cause: changing one leaves the others as they were.
 _STREAMS = {"road": 0, "look": 1, "vehicle": 2, "start": 3}
 DISPLAY_SCALE = 3
+START_OPTIONS = ("along_road_m", "lateral_offset_m", "heading_error_rad")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class ProceduralConfig:
     start_heading_rad: float = 0.02
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (isinstance(value, Real) and 0 <= value < float("inf")):
+                raise BadInputError(f"expected a finite number of at least 0 for {name}, got {value!r}")
         if not 0 < self.episode_seconds <= 3600:
             raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
         for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
@@ -70,7 +75,8 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ``road_curvature_per_m``.
 
     Every episode draws its road, its looks, its car and its start from the seed, each from a stream of its own.
-    ``reset(options={"lateral_offset_m": 0.5, "heading_error_rad": 0.0})`` starts at a chosen place.
+    ``reset(options={"along_road_m": 120.0, "lateral_offset_m": 0.5, "heading_error_rad": 0.0})`` starts at a chosen
+    place, the wheels turned as the road is there; ``distance_m`` still counts from the start.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
@@ -98,6 +104,8 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
+        if unknown := (options or {}).keys() - START_OPTIONS:
+            raise BadInputError(f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}")
         super().reset(seed=seed)
         episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
@@ -105,7 +113,10 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         speed_mps = streams["vehicle"].uniform(config.min_speed_mps, config.max_speed_mps)
         grip_mps = np.sqrt(config.max_lateral_acceleration_mps2 * config.min_radius_m)
         self.speed_mps = float(min(speed_mps, grip_mps))
-        length_m = self.speed_mps * config.episode_seconds + 200.0
+        self._s_m = float((options or {}).get("along_road_m", 5.0))
+        if not 0 <= self._s_m <= 1e5:
+            raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
+        length_m = self._s_m + self.speed_mps * config.episode_seconds + 200.0
         self.road = random_road(streams["road"], length_m, config.min_radius_m, config.max_radius_m)
         self.scene = draw_scene(streams["look"])
         self._renderer = Renderer(self.camera, self.scene)
@@ -115,19 +126,21 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         error_rad = start.uniform(-config.start_heading_rad, config.start_heading_rad)
         offset_m = float((options or {}).get("lateral_offset_m", offset_m))
         error_rad = float((options or {}).get("heading_error_rad", error_rad))
-        self._s_m = 5.0
         x_m, y_m, heading = self.road.pose_at(self._s_m)
         self.state = VehicleState(
-            x_m - offset_m * np.sin(heading), y_m + offset_m * np.cos(heading), heading + error_rad
+            x_m - offset_m * np.sin(heading),
+            y_m + offset_m * np.cos(heading),
+            heading + error_rad,
+            float(road_wheel_angle_from_curvature(self.road.curvature_at(self._s_m), self.vehicle.wheelbase_m)),
         )
         self._time_s, self._distance_m = 0.0, 0.0
         return self._observe()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive one time step with a commanded path curvature (1/m); it must be finite."""
+        if np.size(action) != 1 or not np.isfinite(action).all():
+            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
         command = float(np.asarray(action).reshape(-1)[0])
-        if not np.isfinite(command):
-            raise BadInputError(f"action: expected a finite curvature in 1/m, got {command}")
         self.state = advance(self.state, command, self.speed_mps, self.dt_s, self.vehicle)
         self._time_s += self.dt_s
         self._distance_m += self.speed_mps * self.dt_s

@@ -12,6 +12,8 @@ from sim.camera import Camera
 from sim.drive import Drive, DriveMeta, VehicleFacts
 from sim.errors import BadInputError
 
+START_RANGE_M = (5.0, 400.0)
+"""Episodes begin anywhere in this stretch of their road, so that short ones meet curves as often as long ones."""
 EPISODE_GAP_S = 10.0
 """Between two episodes of one recording; far more than a frame, so no window spans them."""
 
@@ -26,8 +28,8 @@ class Disturbance:
         min_duration_s, max_duration_s: how long one lasts.
     """
 
-    max_curvature_per_m: float = 0.025
-    mean_interval_s: float = 2.5
+    max_curvature_per_m: float = 0.03
+    mean_interval_s: float = 2.0
     min_duration_s: float = 0.3
     max_duration_s: float = 1.0
 
@@ -63,8 +65,8 @@ def record(
 ) -> Drive:
     """Drive every seed's episode with the env's own expert and keep frames, labels and masks.
 
-    The label of a frame is what the expert answers to it; what is executed may be disturbed, and every second
-    episode starts off the middle of the lane, so the recording is full of recoveries (the closed-loop data of
+    An episode starts at a random place of its road. The label of a frame is what the expert answers to it; what is
+    executed may be disturbed, and every second episode starts off the middle of the lane, so the recording is full of recoveries (the closed-loop data of
     Lechner et al. 2020). An episode that leaves the lane ends there.
 
     Args:
@@ -89,9 +91,9 @@ def record(
     for i, episode_seed in enumerate(seeds):
         kick_rng, start_rng = (np.random.default_rng([seed, episode_seed, key]) for key in (0, 1))
         kicks = _Kicks(disturbance, kick_rng) if disturbance else None
-        options = {}
+        options = {"along_road_m": start_rng.uniform(*START_RANGE_M)}
         if disturbance and i % 2:
-            options = {
+            options |= {
                 "lateral_offset_m": start_rng.uniform(-start_offset_m, start_offset_m),
                 "heading_error_rad": start_rng.uniform(-start_heading_rad, start_heading_rad),
             }

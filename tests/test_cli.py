@@ -1,0 +1,610 @@
+import json
+import os
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from driving.cli import _spread, main, parse_env_options, parse_seeds
+from sim import drive as drive_io
+from sim.errors import BadInputError
+from sim.importers import IMPORTERS
+
+COMMANDS = ("demo", "import", "record", "train", "test", "drive", "attend")
+ATTEND_KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run the command line, which must fail with one clear line; returns that line."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert status == 2, (status, out, err)
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert err.startswith("error: ")
+        assert "Traceback" not in out + err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def succeeds(capsys):
+    """Run the command line, which must succeed; returns what it printed."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return out
+
+    return run
+
+
+@pytest.fixture
+def drive_folder(make_drive, tmp_path):
+    """A drive to be damaged."""
+    drive_io.save(make_drive(6, known_masks=[1]), tmp_path / "drive")
+    return tmp_path / "drive"
+
+
+@pytest.fixture
+def policy_folder(saved_policies, tmp_path):
+    """A checkpoint to be damaged."""
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    for path in saved_policies["ltc"].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+# Help ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_cli_help_has_an_example(succeeds, command):
+    text = " ".join(succeeds(command, "--help").split())
+    assert f"Example: liquid-lane {command}" in text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_cli_help_lists_the_commands(succeeds, arguments):
+    text = succeeds(*arguments)
+    for command in COMMANDS:
+        assert command in text
+
+
+def run_python(*arguments, cwd=None):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "driving", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_cli_python_m_shows_help(tmp_path):
+    done = run_python("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "attend" in done.stdout
+    assert done.stderr == ""
+
+
+def test_cli_error_of_a_process_is_one_line_and_status_2(tmp_path):
+    folder = tmp_path / ("a rather long name of a folder " * 6).strip() / "[brackets]"
+    done = run_python("test", "--policy", "nonesuch", "--data", folder, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: checkpoint: no policy 'nonesuch'")
+
+
+# The whole path --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
+    root = tmp_path / "a [long] name that no terminal of eighty columns holds in one line, wherever it is"
+    data, figures = root / "world", root / "figures"
+    text = succeeds("record", "--out", data, "--seeds", "0:2", "--seconds", "1")
+    assert text == f"{data}: 40 frames in 2 episodes\n"
+    for core in ("ltc", "lstm"):
+        out = root / core
+        text = succeeds(
+            "train", "--data", data, "--core", core, "--out", out, "--steps", 2, "--batch", 2,
+            "--window", 5, "--validate", f"{data}@0:12", "--seed", 1,
+        )  # fmt: skip
+        assert text.startswith(f"{out}: ")
+        saved = sorted(path.name for path in out.iterdir())
+        assert saved == ["config.json", "metrics.json", "weights.safetensors"]
+        assert json.loads((out / "metrics.json").read_text())["validation"]["n_frames"] == 12
+
+    succeeds("test", "--policy", root / "ltc", "--data", data, f"{data}@3:9", "--json", figures / "test.json")
+    test = json.loads((figures / "test.json").read_text())
+    # The embedded world's car has no known steering ratio, so there is no figure of its steering wheel.
+    assert set(test) == {
+        "rmse_curvature_per_m", "zero_rmse_curvature_per_m", "correlation", "n_frames"
+    }  # fmt: skip
+    assert test["n_frames"] == 46
+
+    video = root / "drive.mp4"
+    succeeds(
+        "drive", "--policy", root / "ltc", "--env", "lane/Procedural-v0", "--seeds", "7:9", "--seconds", 0.5,
+        "--noise", "gaussian:0.1", "--json", figures / "drive.json", "--video", video,
+    )  # fmt: skip
+    drive = json.loads((figures / "drive.json").read_text())
+    assert set(drive) == {
+        "episodes", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "frames_per_s"
+    }  # fmt: skip
+    assert [set(episode) for episode in drive["episodes"]] == [
+        {"seed", "crashed", "distance_m", "mean_abs_offset_m"}
+    ] * 2
+    assert [episode["seed"] for episode in drive["episodes"]] == [7, 8]
+    assert n_frames(video) == 10
+
+    for source, n_expected, noise in ((data, 40, "none"), ("lane/Procedural-v0", 5, "blur:2")):
+        succeeds(
+            "attend", "--policies", root / "ltc", root / "lstm", "--source", source, "--seconds",
+            5 if source == data else 0.25, "--noise", noise, "--json", figures / "attend.json",
+        )  # fmt: skip
+        attend = json.loads((figures / "attend.json").read_text())
+        assert set(attend) == {"road_area_share", str(root / "ltc"), str(root / "lstm")}
+        for row in (attend[str(root / "ltc")], attend[str(root / "lstm")]):
+            assert set(row) >= ATTEND_KEYS
+            if source != data:
+                assert row["n_frames"] == n_expected
+            assert (row["ssim_clean_noisy"] is None) == (noise == "none")
+        assert 0 < attend["road_area_share"] < 1
+
+
+def n_frames(path):
+    with av.open(str(path)) as video:
+        return sum(1 for _ in video.decode(video=0))
+
+
+def test_cli_train_starts_from_a_policy_and_resumes(succeeds, fails, saved_drive, saved_policies, tmp_path):
+    small = ("--data", saved_drive, "--steps", 1, "--batch", 2, "--window", 5)
+    succeeds("train", *small, "--init", saved_policies["lstm"], "--out", tmp_path / "a", "--threads", 1)
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["core"] == "lstm"
+    assert "leave out --core" in fails(
+        "train", *small, "--init", saved_policies["lstm"], "--core", "ltc", "--out", tmp_path / "b"
+    )
+    assert "only core ltc" in fails(
+        "train", *small, "--core", "lstm", "--initial-c", 3, "--out", tmp_path / "b"
+    )
+    assert "start without --resume" in fails("train", *small, "--out", tmp_path / "b", "--resume")
+
+
+def test_cli_import_makes_a_drive(succeeds, udacity_sim, tmp_path):
+    text = succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out", "--height", 39, "--width", 100)
+    assert text == f"{tmp_path / 'out'}: 4 frames, 1 piece(s)\n"
+    assert drive_io.load(tmp_path / "out").frames.shape == (4, 39, 100, 3)
+    succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out", "--overwrite")
+
+
+def test_cli_attend_writes_a_video_of_a_drive(succeeds, saved_drive, saved_policies, tmp_path):
+    succeeds(
+        "attend", "--policies", saved_policies["ltc"], saved_policies["lstm"],
+        "--source", f"{saved_drive}@0:4", "--method", "input_gradient", "--video", tmp_path / "v.mp4",
+    )  # fmt: skip
+    assert n_frames(tmp_path / "v.mp4") == 4
+
+
+def test_cli_tables_hold_names_with_brackets_and_whole_headings(
+    succeeds, saved_drive, saved_policies, tmp_path
+):
+    named = tmp_path / "[bold]p"
+    named.symlink_to(saved_policies["lstm"])
+    out = succeeds("attend", "--policies", named, "--source", f"{saved_drive}@0:3")
+    assert "…" not in out
+    assert "untrained" in out
+    out = succeeds("test", "--policy", named, "--data", saved_drive)
+    assert "[bold]p" in "".join(out.split())  # however the title is broken
+
+
+# Parsing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spread"),
+    [
+        ("a --policies P Q --env E", "a --policies P --policies Q --env E"),
+        ("--data A B C", "--data A --data B --data C"),
+        ("--data A --data B", "--data A --data B"),
+        ("--policy P x", "--policy P x"),
+        ("--shift-m -1 --data A", "--shift-m -1 --data A"),
+        ("--data --json F", "--data --json F"),
+        ("--data A A", "--data A --data A"),
+    ],
+)
+def test_cli_options_of_many_values_are_spread(arguments, spread):
+    assert _spread(arguments.split()) == spread.split()
+
+
+def test_cli_seeds_are_a_range():
+    assert list(parse_seeds("7:10")) == [7, 8, 9]
+
+
+@pytest.mark.parametrize("text", ["", "5", "5:5", "6:5", "-1:3", "a:b", "1:2:3", "1.0:2", "²:³"])
+def test_cli_bad_seeds_are_errors(fails, text):
+    with pytest.raises(BadInputError, match="A:B"):
+        parse_seeds(text)
+    assert "seeds: expected A:B" in fails("record", "--out", "never-written", "--seeds", text)
+
+
+def test_cli_env_options_are_numbers_where_they_can_be():
+    assert parse_env_options(["a=1", "b=x=y"]) == {"a": 1.0, "b": "x=y"}
+    for text in ("a", "=1"):
+        with pytest.raises(BadInputError, match="NAME=VALUE"):
+            parse_env_options([text])
+
+
+# Bad input: commands and options ---------------------------------------------------------------------------
+
+
+def test_cli_unknown_commands_and_options_are_errors(fails, saved_drive):
+    assert "fly" in fails("fly")
+    assert "--fast" in fails("drive", "--policy", "x", "--fast")
+    assert "--policy" in fails("drive")
+    assert "--data" in fails("test", "--policy", "x")
+    assert "--data" in fails("test", "--policy", "x", "--data")
+    assert "--seconds" in fails("drive", "--policy", "x", "--seconds", "soon")
+    assert "--threads" in fails("train", "--data", saved_drive, "--out", "never-written", "--threads", -1)
+    assert "--seed" in fails("train", "--data", saved_drive, "--out", "never-written", "--seed", -1)
+
+
+def test_cli_unknown_policy_is_an_error(fails, saved_drive, tmp_path):
+    assert "no policy 'ltc20'" in fails("drive", "--policy", "ltc20")
+    assert "no policy" in fails("test", "--policy", tmp_path / "none", "--data", saved_drive)
+    assert "no policy 'ltc20'" in fails("attend", "--policies", "ltc20", "--source", saved_drive)
+    assert "no policy 'ltc20'" in fails("demo", "--policy", "ltc20", "--out", tmp_path / "demo")
+
+
+def test_cli_unknown_environment_is_an_error(fails, saved_policies, tmp_path):
+    policy = ("--policy", saved_policies["ltc"])
+    assert "lane/Procedural-v0" in fails("drive", *policy, "--env", "lane/Moon-v0")
+    # Registered, but not one of ours.
+    assert "lane/Procedural-v0" in fails("drive", *policy, "--env", "CartPole-v1")
+    assert "lane/Procedural-v0" in fails("record", "--out", tmp_path / "r", "--env", "lane/Moon-v0")
+    line = fails("attend", "--policies", saved_policies["ltc"], "--source", "lane/Moon-v0")
+    assert "lane/Procedural-v0" in line
+    assert "drive" in line
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["colour=red", "episode_seconds=soon", "episode_seconds=-1", "min_radius_m=nan", "render_mode=human",
+     "disable_env_checker=1", "nothing"],
+)  # fmt: skip
+def test_cli_bad_environment_option_is_an_error(fails, saved_policies, option):
+    line = fails("drive", "--policy", saved_policies["ltc"], "--seconds", 1, "--env-option", option)
+    assert option.split("=")[0] in line
+
+
+@pytest.mark.parametrize(
+    "noise", ["fog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"]
+)
+def test_cli_bad_noise_is_an_error(fails, saved_policies, saved_drive, noise):
+    policy = saved_policies["ltc"]
+    assert "noise: expected" in fails("drive", "--policy", policy, "--noise", noise)
+    assert "noise: expected" in fails(
+        "attend", "--policies", policy, "--source", saved_drive, "--noise", noise
+    )
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "0.01", "1e9"])
+def test_cli_bad_seconds_are_errors(fails, saved_policies, saved_drive, tmp_path, seconds):
+    policy = saved_policies["ltc"]
+    assert "seconds: expected" in fails("drive", "--policy", policy, "--seconds", seconds)
+    assert "seconds: expected" in fails("record", "--out", tmp_path / "r", "--seconds", seconds)
+    assert "seconds: expected" in fails(
+        "attend", "--policies", policy, "--source", saved_drive, "--seconds", seconds
+    )
+    assert "seconds: expected" in fails(
+        "demo", "--policy", policy, "--seconds", seconds, "--out", tmp_path / "d"
+    )
+
+
+def test_cli_unknown_core_method_and_format_are_errors(fails, saved_drive, saved_policies, tmp_path):
+    assert "ltc, lstm" in fails("train", "--data", saved_drive, "--core", "gru", "--out", tmp_path / "p")
+    line = fails("attend", "--policies", saved_policies["ltc"], "--source", saved_drive, "--method", "lime")
+    assert "visual_backprop" in line
+    line = fails("import", "kitti", tmp_path, tmp_path / "out")
+    assert all(name in line for name in IMPORTERS)
+
+
+def test_cli_train_settings_that_cannot_be_are_errors(fails, saved_drive, tmp_path):
+    small = ("train", "--data", saved_drive, "--out", tmp_path / "p", "--batch", 2, "--window", 5)
+    assert "n_steps" in fails(*small, "--steps", 0)
+    assert "n_warmup" in fails(*small, "--warmup", 5)
+    assert "lr_core" in fails(*small, "--lr-core", "nan")
+    assert "mirror" in fails(*small, "--mirror", 2)
+    assert "initial_c" in fails(*small, "--initial-c", 0)
+    assert "run of 500 frames" in fails(*small[:-1], 500)
+    assert not (tmp_path / "p" / "weights.safetensors").exists()
+
+
+def test_cli_more_than_two_policies_make_no_video(fails, saved_policies, saved_drive, tmp_path):
+    copies = [tmp_path / name for name in "abc"]
+    for copy in copies:
+        copy.symlink_to(saved_policies["ltc"])
+    line = fails("attend", "--policies", *copies, "--source", saved_drive, "--video", tmp_path / "v.mp4")
+    assert "got 3" in line
+    assert "got 3" in fails("demo", *(w for c in copies for w in ("--policy", c)), "--out", tmp_path / "d")
+
+
+# Bad input: places to write --------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["below a file", "below /proc"])
+def unwritable(request, tmp_path):
+    if request.param == "below /proc":
+        if not os.path.isdir("/proc/self"):  # noqa: PTH112
+            pytest.skip("no /proc here")
+        return "/proc/nothing-here/out"
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "out"
+
+
+def test_cli_place_that_cannot_be_written_is_an_error(
+    fails, unwritable, udacity_sim, saved_policies, saved_drive
+):
+    policy = saved_policies["ltc"]
+    for arguments in (
+        ["record", "--out", unwritable, "--seeds", "0:1"],
+        ["import", "udacity-sim", udacity_sim, unwritable],
+        ["train", "--data", saved_drive, "--out", unwritable],
+        ["test", "--policy", policy, "--data", saved_drive, "--json", f"{unwritable}/f.json"],
+        ["drive", "--policy", policy, "--json", f"{unwritable}/f.json"],
+        ["drive", "--policy", policy, "--video", f"{unwritable}/f.mp4"],
+        ["attend", "--policies", policy, "--source", saved_drive, "--json", f"{unwritable}/f.json"],
+        ["attend", "--policies", policy, "--source", saved_drive, "--video", f"{unwritable}/f.mp4"],
+        ["demo", "--out", unwritable, "--policy", policy],
+    ):
+        line = fails(*arguments)
+        assert f"{unwritable}" in line
+        assert "cannot be written" in line
+
+
+def test_cli_folder_where_a_file_is_expected_is_an_error(fails, saved_policies, tmp_path):
+    assert "got a folder" in fails("drive", "--policy", saved_policies["ltc"], "--json", tmp_path)
+
+
+def test_cli_existing_drives_and_folders_are_not_replaced(fails, udacity_sim, drive_folder, tmp_path):
+    before = sorted((path.name, path.read_bytes()) for path in drive_folder.iterdir())
+    assert "--overwrite" in fails("record", "--out", drive_folder, "--seeds", "0:1")
+    assert "--overwrite" in fails("import", "udacity-sim", udacity_sim, drive_folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    fails("import", "udacity-sim", udacity_sim, tmp_path / "other", "--overwrite")
+    assert (tmp_path / "other" / "letter.txt").read_text() == "dear"
+    (tmp_path / "file").write_text("mine")
+    assert "got a file" in fails("record", "--out", tmp_path / "file", "--overwrite")
+    assert sorted((path.name, path.read_bytes()) for path in drive_folder.iterdir()) == before
+
+
+# Bad input: drives -----------------------------------------------------------------------------------------
+
+
+def rewrite_table(folder, change):
+    path = folder / "table.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(change(lines)) + "\n")
+
+
+def without_last_column(lines):
+    return [line.rsplit(",", 1)[0] for line in lines]
+
+
+def with_curvature(text):
+    def change(lines):
+        fields = lines[3].split(",")
+        return [*lines[:3], ",".join([fields[0], text, fields[2]]), *lines[4:]]
+
+    return change
+
+
+def one_more_row(lines):
+    time, *rest = lines[-1].split(",")
+    return [*lines, ",".join([str(float(time) + 0.05), *rest])]
+
+
+def cut_video(folder):
+    path = folder / "frames.mp4"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fewer_frames(folder):
+    """A table and a count that both promise a frame which the video lacks."""
+    rewrite_table(folder, one_more_row)
+    facts = json.loads((folder / "drive.json").read_text())
+    (folder / "drive.json").write_text(json.dumps(facts | {"n_frames": facts["n_frames"] + 1}))
+
+
+DAMAGES = {
+    "no table": (lambda folder: (folder / "table.csv").unlink(), "table.csv"),
+    "a missing column": (lambda folder: rewrite_table(folder, without_last_column), "speed_mps"),
+    "a word": (lambda folder: rewrite_table(folder, with_curvature("left")), "'left'"),
+    "NaN": (lambda folder: rewrite_table(folder, with_curvature("nan")), "finite number"),
+    "more rows than the count": (lambda folder: rewrite_table(folder, one_more_row), "7 rows"),
+    "fewer frames than rows": (fewer_frames, "6 frames"),
+    "a truncated video": (cut_video, "cut short"),
+    "no JSON": (lambda folder: (folder / "drive.json").write_text("{"), "JSON"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_cli_damaged_drive_is_an_error(fails, drive_folder, saved_policies, tmp_path, damage):
+    harm, message = DAMAGES[damage]
+    harm(drive_folder)
+    for arguments in (
+        ["test", "--policy", saved_policies["ltc"], "--data", drive_folder],
+        ["train", "--data", drive_folder, "--out", tmp_path / "p"],
+        ["attend", "--policies", saved_policies["ltc"], "--source", drive_folder],
+    ):
+        line = fails(*arguments)
+        assert message in line
+        assert str(drive_folder) in line
+
+
+def test_cli_missing_and_empty_drives_are_errors(fails, saved_policies, tmp_path):
+    policy = saved_policies["ltc"]
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "missing", tmp_path / "empty"):
+        for arguments in (
+            ["test", "--policy", policy, "--data", folder],
+            ["train", "--data", folder, "--out", tmp_path / "p"],
+            ["attend", "--policies", policy, "--source", folder],
+        ):
+            assert str(folder) in fails(*arguments)
+
+
+def test_cli_bad_rows_of_a_drive_are_errors(fails, saved_drive, saved_policies):
+    for rows in ("5", "a:b", "9:5", "0:99"):
+        line = fails("test", "--policy", saved_policies["ltc"], "--data", f"{saved_drive}@{rows}")
+        assert rows in line
+
+
+def test_cli_drive_of_another_shape_is_an_error(fails, make_drive, saved_policies, tmp_path):
+    drive_io.save(make_drive(6, size=(48, 64)), tmp_path / "square")
+    for arguments in (
+        ["test", "--policy", saved_policies["ltc"], "--data", tmp_path / "square"],
+        ["train", "--data", tmp_path / "square", "--out", tmp_path / "p", "--window", 5],
+        ["attend", "--policies", saved_policies["ltc"], "--source", tmp_path / "square"],
+    ):
+        assert "got 64x48" in fails(*arguments)
+
+
+# Bad input: recordings to import ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def udacity_sim(tmp_path):
+    """A small recording of Udacity's simulator, four rows."""
+    folder = tmp_path / "recording"
+    (folder / "IMG").mkdir(parents=True)
+    lines = ["center,left,right,steering,throttle,brake,speed"]
+    picture = np.random.default_rng(0).integers(0, 256, (160, 320, 3), dtype=np.uint8)
+    for k in range(4):
+        names = [f"{camera}_2020_05_09_22_16_58_{100 * k:03d}.jpg" for camera in ("center", "left", "right")]
+        for name in names:
+            cv2.imwrite(str(folder / "IMG" / name), picture)
+        lines.append(",".join([*(f"C:\\me\\IMG\\{name}" for name in names), f"{0.1 * k}", "0.5", "0", "9.5"]))
+    (folder / "driving_log.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def rewrite_log(folder, old, new):
+    path = folder / "driving_log.csv"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def cut_picture(folder):
+    path = sorted((folder / "IMG").glob("center_*"))[2]
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+IMPORT_DAMAGES = {
+    "a missing column": (lambda folder: rewrite_log(folder, ",steering", ",wheel"), "steering"),
+    "a word": (lambda folder: rewrite_log(folder, ",0.2,", ",left,"), "'left'"),
+    "NaN": (lambda folder: rewrite_log(folder, ",0.2,", ",nan,"), "finite number"),
+    "fewer frames than rows": (
+        lambda folder: sorted((folder / "IMG").glob("center_*"))[-1].unlink(),
+        "row 3",
+    ),
+    "a truncated picture": (cut_picture, "cut short"),
+    "no table": (lambda folder: (folder / "driving_log.csv").unlink(), "driving_log.csv"),
+}
+
+
+@pytest.mark.parametrize("damage", IMPORT_DAMAGES)
+def test_cli_damaged_recording_is_an_error(fails, udacity_sim, tmp_path, damage):
+    harm, message = IMPORT_DAMAGES[damage]
+    harm(udacity_sim)
+    line = fails("import", "udacity-sim", udacity_sim, tmp_path / "out")
+    assert message in line
+    assert str(udacity_sim) in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format_name", sorted(IMPORTERS))
+def test_cli_missing_and_empty_recordings_are_errors(fails, tmp_path, format_name):
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "missing", tmp_path / "empty"):
+        assert str(folder) in fails("import", format_name, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cli_truncated_video_to_import_is_an_error(fails, tmp_path):
+    folder = tmp_path / "ch2"
+    folder.mkdir()
+    with av.open(str(folder / "center.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=20)
+        stream.height, stream.width, stream.pix_fmt = 480, 640, "yuv420p"
+        for k in range(3):
+            picture = av.VideoFrame.from_ndarray(np.full((480, 640, 3), 50 * k, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    rows = [f"{k},{50_000_000 * k},0.1" for k in range(3)]
+    (folder / "steering.csv").write_text("\n".join(["frame,timestamp_ns,steering_wheel_rad", *rows]) + "\n")
+    whole = (folder / "center.mp4").read_bytes()
+    (folder / "center.mp4").write_bytes(whole[: len(whole) // 2])
+    assert "center.mp4" in fails("import", "udacity-ch2", folder, tmp_path / "out")
+    (folder / "center.mp4").write_bytes(whole)
+    (folder / "steering.csv").write_text((folder / "steering.csv").read_text() + "3,150000000,0.1\n")
+    assert "3 frames" in fails("import", "udacity-ch2", folder, tmp_path / "out")
+
+
+# Bad input: checkpoints ------------------------------------------------------------------------------------
+
+
+def change_weights(folder, change):
+    path = folder / "weights.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path)
+
+
+def truncate_weights(folder):
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+CHECKPOINT_DAMAGES = {
+    "a missing tensor": (lambda f: change_weights(f, lambda w: w.pop("core.mu")), "core.mu"),
+    "an extra tensor": (
+        lambda f: change_weights(f, lambda w: w.update({"core.more": w["core.mu"].clone()})),
+        "core.more",
+    ),
+    "a wrong shape": (
+        lambda f: change_weights(f, lambda w: w.update({"core.mu": w["core.mu"][:-1]})),
+        "core.mu",
+    ),
+    "NaN": (lambda f: change_weights(f, lambda w: w["core.mu"].fill_(float("nan"))), "core.mu"),
+    "truncated weights": (truncate_weights, "weights.safetensors"),
+    "no weights": (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors"),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json"),
+    "a config that is no JSON": (lambda f: (f / "config.json").write_text("{"), "config.json"),
+}
+
+
+@pytest.mark.parametrize("damage", CHECKPOINT_DAMAGES)
+def test_cli_damaged_checkpoint_is_an_error(fails, policy_folder, saved_drive, tmp_path, damage):
+    harm, message = CHECKPOINT_DAMAGES[damage]
+    harm(policy_folder)
+    for arguments in (
+        ["test", "--policy", policy_folder, "--data", saved_drive],
+        ["drive", "--policy", policy_folder],
+        ["attend", "--policies", policy_folder, "--source", saved_drive],
+        ["train", "--init", policy_folder, "--data", saved_drive, "--out", tmp_path / "p"],
+    ):
+        assert message in fails(*arguments)

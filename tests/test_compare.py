@@ -1,0 +1,293 @@
+import dataclasses
+
+import av
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import sim  # noqa: F401  (registers the environments)
+from driving import compare as compare_module
+from driving.attention import ATTRIBUTIONS
+from driving.attention.score import map_similarity
+from driving.compare import Onlooker, attend, looks_in_env, looks_on_drive
+from driving.models import checkpoint
+from driving.noise import Noise
+from driving.rollout import EpisodeLog
+from driving.train import predict
+from sim.errors import BadInputError
+
+KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
+
+
+def left_half(policy, frame, state):
+    """An attribution that looks at the left half, evenly."""
+    assert frame.dtype == torch.float32
+    assert 0 <= frame.min() <= frame.max() <= 1
+    assert len(state) == len(frame)
+    maps = torch.zeros(len(frame), *frame.shape[-2:])
+    maps[:, :, : frame.shape[-1] // 2] = 1.0
+    return maps
+
+
+def brightness(policy, frame, state):
+    """An attribution that looks at what is bright."""
+    return frame.mean(dim=1)
+
+
+def n_video_frames(path):
+    with av.open(str(path)) as video:
+        stream = video.streams.video[0]
+        return sum(1 for _ in video.decode(stream)), float(stream.average_rate)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The panels of every video frame; composing becomes a grey picture, which is quick."""
+    frames = []
+
+    def compose(panels, **words):
+        frames.append((panels, words))
+        return np.full((compare_module.HEIGHT_PX, compare_module.WIDTH_PX, 3), 90, np.uint8)
+
+    monkeypatch.setattr(compare_module, "compose", compose)
+    return frames
+
+
+# On a drive ------------------------------------------------------------------------------------------------
+
+
+def test_compare_scores_by_hand(make_drive, small_policy):
+    # The masks are the left half (20 of 41 columns) on rows 1, 4, 30; the right part on row 30.
+    drive = make_drive(40, known_masks=[1, 4, 30])
+    drive.road_masks[30] = ~drive.road_masks[30]
+    figures = attend({"a": small_policy(), "b": small_policy("lstm")}, drive, left_half)
+    area = (20 / 41 + 20 / 41 + 21 / 41) / 3
+    assert set(figures) == {"road_area_share", "a", "b"}
+    assert figures["road_area_share"] == pytest.approx(area, abs=1e-5)
+    for name in "ab":
+        assert set(figures[name]) >= KEYS
+        assert figures[name]["on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
+        assert figures[name]["untrained_on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
+        assert figures[name]["ssim_clean_noisy"] is None
+        assert figures[name]["n_frames"] == 40
+        assert figures[name]["n_mask_frames"] == 3
+
+
+def test_compare_untrained_network_is_the_mean_of_new_ones(make_drive, small_policy):
+    drive = make_drive(6, known_masks=[2])
+
+    def weighs(policy, frame, state):
+        """Share on the left: the policy's first bias, which tells the networks apart."""
+        share = torch.sigmoid(policy.encoder.dense_weight[0, 0, 0] * 20).item()
+        maps = torch.full((len(frame), 16, 41), (1 - share) / 21)
+        maps[:, :, :20] = share / 20
+        return maps
+
+    policy = small_policy(seed=8)
+    figures = attend({"a": policy}, drive, weighs)["a"]
+
+    def share_of(p):
+        return torch.sigmoid(p.encoder.dense_weight[0, 0, 0] * 20).item()
+
+    untrained = [share_of(small_policy(seed=seed)) for seed in compare_module.UNTRAINED_SEEDS]
+    assert len(set(untrained)) > 1
+    assert figures["untrained_on_road_share"] == pytest.approx(np.mean(untrained), abs=1e-4)
+    assert figures["on_road_share"] == pytest.approx(share_of(policy), abs=1e-4)
+
+
+def test_compare_without_masks_has_no_share(make_drive, small_policy):
+    figures = attend({"a": small_policy()}, make_drive(5), left_half)
+    assert figures["road_area_share"] is None
+    assert figures["a"]["on_road_share"] is None
+    assert figures["a"]["untrained_on_road_share"] is None
+    assert figures["a"]["n_frames"] == 5
+
+
+def test_compare_similarity_is_that_of_the_same_frame_with_and_without_noise(make_drive, small_policy):
+    drive, noise, seed = make_drive(35), Noise("gaussian", 0.05), 4
+    figures = attend({"a": small_policy()}, drive, brightness, noise, seed=seed)
+    rng = np.random.default_rng([seed, compare_module.NOISE_STREAM])
+    noisy = np.stack([noise(frame, rng) for frame in drive.frames])
+    maps = [frames.astype(np.float64).mean(axis=3) / 255 for frames in (drive.frames, noisy)]
+    expected = map_similarity(*maps).mean()
+    assert figures["a"]["ssim_clean_noisy"] == pytest.approx(expected, abs=2e-5)
+    still = attend({"a": small_policy()}, drive, left_half, noise)
+    assert still["a"]["ssim_clean_noisy"] == pytest.approx(1.0)
+
+
+def test_compare_frame_whose_map_is_empty_is_left_out(make_drive, small_policy):
+    def blind_when_dark(policy, frame, state):
+        maps = left_half(policy, frame, state)
+        return maps * (frame.mean(dim=(1, 2, 3)) > 0.25)[:, None, None]
+
+    drive = make_drive(4, known_masks=[0, 1, 2, 3])
+    drive.frames[1] = 0
+    figures = attend({"a": small_policy()}, drive, blind_when_dark)
+    assert figures["a"]["on_road_share"] == 1.0
+    assert figures["a"]["n_frames"] == 4
+
+
+@pytest.mark.parametrize("core", ["ltc", "lstm"])
+def test_compare_drive_is_seen_as_in_the_open_loop_test(make_drive, small_policy, core):
+    drive, policy = make_drive(12, gaps=(5,)), small_policy(core, seed=2)
+    looks = list(looks_on_drive(policy, drive, None, None, 0))
+    np.testing.assert_allclose([look.curvature_per_m for look in looks], predict(policy, drive), atol=1e-6)
+    np.testing.assert_array_equal(
+        np.float32([look.reference_curvature_per_m for look in looks]), drive.curvature_per_m
+    )
+    assert torch.equal(looks[5].state_before, policy.initial_state(1)[0])
+    assert torch.equal(looks[6].state_before, looks[5].state)
+
+
+def test_compare_masks_are_scaled_to_the_policys_picture(make_drive, small_policy):
+    drive = make_drive(3, size=(32, 82), known_masks=[1])
+    looks = list(looks_on_drive(small_policy(), drive, None, None, 0))
+    assert looks[0].road_mask is None
+    assert looks[1].road_mask.shape == (16, 41)
+    assert looks[1].road_mask[:, :20].all()
+    assert not looks[1].road_mask[:, 21:].any()
+    assert looks[1].picture.shape == (32, 82, 3)
+
+
+@pytest.mark.parametrize(("seconds", "n_frames"), [(0.5, 10), (0.05, 1), (0.01, 1), (99.0, 30)])
+def test_compare_seconds_cut_a_drive(make_drive, small_policy, seconds, n_frames):
+    drive = make_drive(30)
+    assert len(list(looks_on_drive(small_policy(), drive, seconds, None, 0))) == n_frames
+
+
+# In an environment -----------------------------------------------------------------------------------------
+
+
+def test_compare_in_the_world_has_its_keys(saved_policies, tmp_path):
+    policies = {core: checkpoint.load(folder) for core, folder in saved_policies.items()}
+
+    def make():
+        return gymnasium.make("lane/Procedural-v0", disable_env_checker=True, episode_seconds=2.0).unwrapped
+
+    figures = attend(policies, make, ATTRIBUTIONS["visual_backprop"], Noise("gaussian", 0.05), 0.5, 1001)
+    assert set(figures) == {"road_area_share", "ltc", "lstm"}
+    assert 0.1 < figures["road_area_share"] < 0.7
+    for name in policies:
+        assert set(figures[name]) >= KEYS
+        assert figures[name]["n_frames"] == 10
+        assert 0 < figures[name]["on_road_share"] < 1
+        assert 0 < figures[name]["untrained_on_road_share"] < 1
+        assert -1 <= figures[name]["ssim_clean_noisy"] < 1
+
+
+def test_compare_in_an_environment_drives_as_the_rollout_does(small_policy, stand_in_env):
+    policy, log, other = small_policy(seed=3), EpisodeLog(4), EpisodeLog(4)
+    looks = list(looks_in_env(policy, stand_in_env, log, 0.3, None, show=True))
+    from driving.rollout import rollout
+
+    (other,) = rollout(policy, stand_in_env, [4], 0.3)
+    np.testing.assert_allclose([look.curvature_per_m for look in looks], other.curvature_per_m, atol=1e-7)
+    assert log.lateral_offset_m == pytest.approx(other.lateral_offset_m)
+    assert looks[0].picture.shape == (48, 123, 3)
+    assert looks[0].lateral_offset_m == pytest.approx(0.04)  # the offset that belongs to the frame
+    assert all(env.closed for env in stand_in_env.made)
+
+
+def test_compare_shown_picture_has_the_noise_the_network_saw(small_policy, stand_in_env):
+    noise = Noise("gaussian", 0.02)
+    (look, *_) = looks_in_env(small_policy(), stand_in_env, EpisodeLog(4), 0.1, noise, show=True)
+    assert not np.array_equal(look.frame, look.clean_frame)
+    np.testing.assert_array_equal(look.picture, look.frame.repeat(3, axis=0).repeat(3, axis=1))
+
+
+# Video -----------------------------------------------------------------------------------------------------
+
+
+def test_compare_video_of_a_drive_has_its_frames_and_its_rate(make_drive, small_policy, tmp_path):
+    drive = make_drive(34, step_s=0.1, known_masks=[3])
+    calls = []
+    attend(
+        {"a": small_policy(), "b": small_policy("lstm")}, drive, left_half, seconds=0.7,
+        video_path=tmp_path / "look.mp4", on_frame=lambda: calls.append(1),
+    )  # fmt: skip
+    assert n_video_frames(tmp_path / "look.mp4") == (7, pytest.approx(10.0))
+    assert len(calls) == 7
+
+
+def test_compare_panels_show_both_networks(make_drive, small_policy, shown, tmp_path):
+    drive = make_drive(40, known_masks=[0, 35])
+    attend(
+        {"a": small_policy(), "b": small_policy("lstm")}, drive, left_half, Noise("gaussian", 0.1),
+        video_path=tmp_path / "v.mp4", source_name="a small drive",
+    )  # fmt: skip
+    assert len(shown) == 40
+    (liquid, lstm), words = shown[-1]
+    assert words["subtitle"] == "a small drive"
+    assert words["noisy"]
+    assert "0.1" in words["condition"]
+    assert words["time_s"] == pytest.approx(39 * 0.05)
+    assert words["road_area_share"] == pytest.approx(20 / 41, abs=1e-5)
+    assert liquid.neurons.shape == (19,)
+    assert liquid.hidden is None
+    assert lstm.hidden.shape == (64,)
+    assert lstm.neurons is None
+    assert liquid.on_road_share == 1.0
+    assert liquid.reference_curvature_per_m == pytest.approx(float(drive.curvature_per_m[39]))
+
+
+@pytest.mark.parametrize("n_after", [3, 40])
+def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_env, shown, tmp_path, n_after):
+    """One leaves the lane after two steps and stands still while the other goes on (over a block too)."""
+    environments = [stand_in_env({6: 2}), stand_in_env(truncate_at=2 + n_after)]
+    waiting = list(environments)
+    policies = {"out": small_policy(seed=3), "on": small_policy("lstm", seed=3)}
+    figures = attend(
+        policies, lambda: waiting.pop(0), left_half, seconds=60.0, seed=6, video_path=tmp_path / "v.mp4"
+    )
+    assert len(shown) == 2 + n_after
+    assert figures["out"]["n_frames"] == 2
+    assert figures["on"]["n_frames"] == 2 + n_after
+    last = shown[1][0][0]
+    assert [panels[0].crashed for panels, _ in shown] == [False] * 2 + [True] * n_after
+    for panels, _ in shown[2:]:
+        np.testing.assert_array_equal(panels[0].picture, last.picture)
+        np.testing.assert_array_equal(panels[0].attention, last.attention)
+        assert panels[0].curvature_per_m == last.curvature_per_m
+        assert panels[0].status == "left the lane at 0.1 s"
+        assert not panels[1].crashed
+    assert not np.array_equal(shown[2][0][1].picture, shown[3][0][1].picture)
+    assert [words["time_s"] for _, words in shown] == pytest.approx(0.05 * np.arange(2 + n_after))
+    assert n_video_frames(tmp_path / "v.mp4")[0] == 2 + n_after
+
+
+def test_compare_leaves_no_video_after_an_error(small_policy, stand_in_env, tmp_path):
+    with pytest.raises(RuntimeError, match="the world broke"):
+        attend(
+            {"a": small_policy()},
+            lambda: stand_in_env(fail_at=3),
+            left_half,
+            seconds=1.0,
+            video_path=tmp_path / "v.mp4",
+        )
+    assert list(tmp_path.iterdir()) == []
+    assert stand_in_env.made[0].closed
+
+
+def test_compare_rejects_what_it_cannot_show(make_drive, small_policy, tmp_path):
+    drive, policy = make_drive(5), small_policy()
+    with pytest.raises(BadInputError, match="at least one policy"):
+        attend({}, drive, left_half)
+    with pytest.raises(BadInputError, match="got 3"):
+        attend(dict.fromkeys("abc", policy), drive, left_half, video_path=tmp_path / "v.mp4")
+    for seconds in (0.0, -1.0, float("nan")):
+        with pytest.raises(BadInputError, match="above 0 s"):
+            attend({"a": policy}, drive, left_half, seconds=seconds)
+    assert set(attend(dict.fromkeys("abc", policy), drive, left_half)) == {"road_area_share", *"abc"}
+
+
+def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
+    drive, policy = make_drive(5, known_masks=[1]), small_policy()
+    frames, weights = drive.frames.copy(), {k: v.clone() for k, v in policy.state_dict().items()}
+    attend({"a": policy}, drive, ATTRIBUTIONS["input_gradient"], Noise("gaussian", 0.1))
+    np.testing.assert_array_equal(drive.frames, frames)
+    assert all(torch.equal(weights[k], v) for k, v in policy.state_dict().items())
+    assert all(p.grad is None for p in policy.parameters())
+    onlooker = Onlooker(policy, left_half, noisy=False)
+    look = next(looks_on_drive(policy, drive, None, None, 0))
+    assert onlooker.maps([look, dataclasses.replace(look)]).shape == (2, 16, 41)

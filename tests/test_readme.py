@@ -1,0 +1,65 @@
+"""What README.md promises: its commands are the ones that are run, its example runs, its names exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from driving.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_readme_test_command_is_exactly_what_ci_runs():
+    (command,) = [block.strip() for block in blocks("sh") if "pytest" in block]
+    assert "\n" not in command
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("\n" + command)
+
+
+def test_readme_demo_command_is_one_line_that_ends_in_the_demo():
+    (command,) = [block.strip() for block in blocks("sh") if block.strip().endswith("liquid-lane demo")]
+    assert "\n" not in command
+
+
+def test_readme_names_every_command_and_only_those():
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands}
+    table = set(re.findall(r"^\| `([a-z]+)[^|]*\|", README, flags=re.MULTILINE))
+    used = set(re.findall(r"^liquid-lane ([a-z]+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
+    assert commands <= table
+    assert used <= commands
+
+
+def test_readme_options_exist():
+    source = (ROOT / "driving" / "cli.py").read_text()
+    for option in set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", README)):
+        name = option.replace("-", "_")
+        assert f'"--{option}"' in source or re.search(rf"\b{name}: ", source), option
+
+
+def test_readme_file_tree_exists():
+    (tree,) = [block for block in blocks("") if "driving/" in block]
+    folder = ROOT
+    for line in tree.splitlines():
+        names = line[:24].split()
+        if not line.startswith(" "):
+            folder = ROOT / names[0]
+            assert folder.is_dir(), line
+            continue
+        for name in names:
+            assert (folder / name).exists(), f"{folder}: {name}"
+
+
+@pytest.mark.filterwarnings("default")
+def test_readme_python_example_runs():
+    (code,) = blocks("python")
+    short = code.replace('v0")', 'v0", episode_seconds=1.0)')
+    assert short != code
+    names: dict = {}
+    exec(compile(short, "README.md", "exec"), names)
+    assert names["truncated"]
+    assert names["state"].shape == (1, 19)

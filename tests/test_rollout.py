@@ -1,0 +1,250 @@
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+import sim  # noqa: F401  (registers the environments)
+from driving.noise import CORRUPTIONS, Noise, parse_noise
+from driving.rollout import EpisodeLog, drive_steps, rollout, summarise, timed_rollout
+from sim.errors import BadInputError
+
+
+@pytest.fixture
+def straight_policy(small_policy):
+    """Always commands exactly zero."""
+    policy = small_policy("lstm")
+    with torch.no_grad():
+        policy.core.readout.weight.zero_()
+        policy.core.readout.bias.zero_()
+    return policy
+
+
+# Episodes by hand ------------------------------------------------------------------------------------------
+
+
+def test_rollout_counts_crashes_distances_and_offsets(straight_policy, stand_in_env):
+    logs = rollout(straight_policy, lambda: stand_in_env({3: 4}), [5, 3, 2], seconds=0.3)
+    assert [log.seed for log in logs] == [5, 3, 2]
+    assert [log.crashed for log in logs] == [False, True, False]
+    assert [len(log.time_s) for log in logs] == [6, 4, 6]
+    assert [log.distance_m for log in logs] == [3.0, 2.0, 3.0]
+    assert [log.seconds for log in logs] == pytest.approx([0.3, 0.2, 0.3])
+    np.testing.assert_allclose(logs[1].time_s, [0.05, 0.1, 0.15, 0.2])
+    np.testing.assert_allclose(logs[1].lateral_offset_m, [0.13, 0.23, 0.33, 0.43])
+    assert logs[1].curvature_per_m == [0.0] * 4
+    assert logs[1].mean_abs_offset_m == pytest.approx(0.28)
+    assert logs[0].lane_half_width_m == 1.75
+    assert logs[1].summary() == {"seed": 3, "crashed": True, "distance_m": 2.0, "mean_abs_offset_m": 0.28}
+
+
+def test_rollout_truncation_is_no_crash(straight_policy, stand_in_env):
+    (log,) = rollout(straight_policy, lambda: stand_in_env(truncate_at=3), [1], seconds=9.0)
+    assert not log.crashed
+    assert len(log.time_s) == 3
+    (log,) = rollout(straight_policy, lambda: stand_in_env({1: 3}, truncate_at=3), [1], seconds=9.0)
+    assert log.crashed
+
+
+def test_rollout_summary_by_hand():
+    one = EpisodeLog(4, crashed=True, distance_m=300.0, lateral_offset_m=[1.0, -2.0], time_s=[0.05, 0.1])
+    two = EpisodeLog(5, distance_m=700.0, lateral_offset_m=[0.5, 0.0, -0.5], time_s=[0.05, 0.1, 0.15])
+    figures = summarise([one, two], wall_seconds=0.5)
+    assert figures == {
+        "episodes": [
+            {"seed": 4, "crashed": True, "distance_m": 300.0, "mean_abs_offset_m": 1.5},
+            {"seed": 5, "crashed": False, "distance_m": 700.0, "mean_abs_offset_m": 0.33333},
+        ],
+        "crashes": 1,
+        "km": 1.0,
+        "crashes_per_km": 1.0,
+        "mean_abs_lateral_offset_m": 0.8,
+        "frames_per_s": 10.0,
+    }  # fmt: skip
+
+
+def test_rollout_summary_is_json_whatever_number_type_the_env_has(straight_policy, stand_in_env):
+    logs, figures = timed_rollout(straight_policy, stand_in_env, [1, 2], 0.2)
+    assert json.loads(json.dumps(figures)) == figures
+    assert len(logs) == 2
+    assert figures["frames_per_s"] > 0
+
+
+def test_rollout_without_distance_has_no_rate():
+    assert summarise([EpisodeLog(1, lateral_offset_m=[0.0])], 1.0)["crashes_per_km"] is None
+
+
+# Many at once ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("core", ["ltc", "lstm"])
+@pytest.mark.parametrize("noise", [None, Noise("gaussian", 0.05)])
+def test_rollout_batch_equals_single_episodes(small_policy, stand_in_env, core, noise):
+    policy, seeds, crash_at = small_policy(core, seed=3), [7, 1, 4], {1: 3}
+    together = rollout(policy, lambda: stand_in_env(crash_at), seeds, 0.5, noise)
+    for seed, log in zip(seeds, together, strict=True):
+        (alone,) = rollout(policy, lambda: stand_in_env(crash_at), [seed], 0.5, noise)
+        assert alone.crashed == log.crashed
+        np.testing.assert_allclose(log.curvature_per_m, alone.curvature_per_m, atol=1e-6)
+        np.testing.assert_allclose(log.lateral_offset_m, alone.lateral_offset_m, atol=1e-4)
+    assert len(np.unique(together[0].curvature_per_m)) > 1
+
+
+def test_rollout_state_is_carried_within_and_reset_between_episodes(small_policy, stand_in_env):
+    policy = small_policy("ltc", seed=3)
+    logs = [EpisodeLog(7), EpisodeLog(1)]
+    state, seen = None, []
+    for steps in drive_steps(policy, [stand_in_env({7: 4}), stand_in_env({1: 2})], logs, 1.0):
+        step = steps[0]
+        if state is None:
+            assert torch.equal(step.state_before, policy.initial_state(1)[0])
+        else:
+            assert torch.equal(step.state_before, state)
+        frame = torch.from_numpy(step.frame).movedim(-1, 0)[None]
+        with torch.no_grad():
+            curvature, expected = policy.step(frame, step.state_before[None], 0.05)
+        torch.testing.assert_close(step.state, expected[0], atol=1e-6, rtol=0)
+        assert step.curvature_per_m == pytest.approx(float(curvature), abs=1e-6)
+        assert step.time_s == pytest.approx(0.05 * len(seen))
+        state = step.state
+        seen.append([s.i_episode for s in steps])
+    assert seen == [[0, 1], [0, 1], [0], [0]]
+
+
+def test_rollout_reuses_its_environments_and_keeps_the_order(straight_policy, stand_in_env):
+    ended = []
+    logs = rollout(
+        straight_policy,
+        lambda: stand_in_env({11: 1, 13: 2}),
+        range(10, 15),
+        0.2,
+        on_episode=lambda log: ended.append((log.seed, len(log.time_s))),
+        n_parallel=2,
+    )
+    assert [log.seed for log in logs] == [10, 11, 12, 13, 14]
+    assert len(stand_in_env.made) == 2
+    assert stand_in_env.made[0].resets == [10, 12, 14]
+    assert stand_in_env.made[1].resets == [11, 13]
+    assert ended == [(11, 1), (10, 4), (13, 2), (12, 4), (14, 4)]
+
+
+def test_rollout_closes_every_environment(straight_policy, stand_in_env):
+    rollout(straight_policy, stand_in_env, [1, 2, 3], 0.1)
+    assert [env.closed for env in stand_in_env.made] == [True] * 3
+
+
+def test_rollout_closes_every_environment_after_an_exception(straight_policy, stand_in_env):
+    with pytest.raises(RuntimeError, match="the world broke"):
+        rollout(straight_policy, lambda: stand_in_env(fail_at=2), [1, 2], 1.0)
+    assert [env.closed for env in stand_in_env.made] == [True, True]
+
+
+def test_rollout_closes_the_environments_made_before_one_that_cannot_be_made(straight_policy, stand_in_env):
+    def make():
+        if len(stand_in_env.made) == 2:
+            raise BadInputError("no third one")
+        return stand_in_env()
+
+    with pytest.raises(BadInputError, match="no third one"):
+        rollout(straight_policy, make, [1, 2, 3], 1.0)
+    assert [env.closed for env in stand_in_env.made] == [True, True]
+
+
+@pytest.mark.parametrize(("seeds", "seconds"), [([], 1.0), ([1], 0.0), ([1], -1.0), ([1], float("nan"))])
+def test_rollout_needs_seeds_and_time(straight_policy, stand_in_env, seeds, seconds):
+    with pytest.raises(BadInputError, match="at least one seed"):
+        rollout(straight_policy, stand_in_env, seeds, seconds)
+
+
+def test_rollout_frames_of_another_size_are_an_error(straight_policy, stand_in_env):
+    with pytest.raises(BadInputError, match=r"\(16, 41, 3\).*\(12, 31, 3\)"):
+        rollout(straight_policy, lambda: stand_in_env(size=(12, 31)), [1], 1.0)
+    assert stand_in_env.made[0].closed
+
+
+# Noise -----------------------------------------------------------------------------------------------------
+
+
+def first_steps(policy, make_env, seeds, noise):
+    envs = [make_env() for _ in seeds]
+    steps = next(drive_steps(policy, envs, [EpisodeLog(seed) for seed in seeds], 1.0, noise))
+    for env in envs:
+        env.close()
+    return steps
+
+
+def test_rollout_noise_does_not_move_the_road(saved_policies):
+    from driving.models import checkpoint
+
+    policy = checkpoint.load(saved_policies["lstm"])
+
+    def make():
+        return gymnasium.make("lane/Procedural-v0", disable_env_checker=True, episode_seconds=2.0).unwrapped
+
+    clean = first_steps(policy, make, [3, 8], None)
+    for noise in (Noise("gaussian", 0.1), Noise("occlusion", 0.3)):
+        for one, other in zip(clean, first_steps(policy, make, [3, 8], noise), strict=True):
+            np.testing.assert_array_equal(one.clean_frame, other.clean_frame)
+            assert not np.array_equal(other.frame, other.clean_frame)
+            assert one.info.keys() == other.info.keys()
+            for key in one.info:
+                np.testing.assert_array_equal(one.info[key], other.info[key])
+
+
+def test_rollout_noise_comes_from_the_seed_alone(small_policy, stand_in_env):
+    policy, noise = small_policy(), Noise("gaussian", 0.1)
+    together = first_steps(policy, stand_in_env, [3, 8], noise)
+    (alone,) = first_steps(policy, stand_in_env, [8], noise)
+    np.testing.assert_array_equal(together[1].frame, alone.frame)
+    # One stream over all steps: the second frame's noise is not the first one's again.
+    steps = [
+        s[0].frame.astype(int) - s[0].clean_frame
+        for s in drive_steps(policy, [stand_in_env()], [EpisodeLog(3)], 0.1, noise)
+    ]
+    assert not np.array_equal(steps[0], steps[1])
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS))
+def test_noise_zero_severity_is_identity_and_arguments_are_left(name):
+    frame = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    kept = frame.copy()
+    np.testing.assert_array_equal(Noise(name, 0.0)(frame, np.random.default_rng(1)), kept)
+    for severity in (0.05, 1.0, 3.0, 100.0):
+        noisy = Noise(name, severity)(frame, np.random.default_rng(1))
+        assert noisy.shape == frame.shape
+        assert noisy.dtype == np.uint8
+        again = Noise(name, severity)(frame, np.random.default_rng(1))
+        np.testing.assert_array_equal(noisy, again)
+    np.testing.assert_array_equal(frame, kept)
+
+
+def test_noise_gaussian_has_the_variance_of_its_severity():
+    frame = np.full((200, 300, 3), 128, np.uint8)
+    noisy = Noise("gaussian", 0.01)(frame, np.random.default_rng(0)) / 255.0
+    assert noisy.var() == pytest.approx(0.01, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gaussian",
+        "gaussian:",
+        "gaussian:x",
+        "gaussian:-1",
+        "gaussian:nan",
+        "gaussian:inf",
+        "fog:1",
+        "blur:1e9",
+        "",
+    ],
+)
+def test_noise_parse_errors_say_what_is_expected(text):
+    with pytest.raises(BadInputError, match="noise: expected"):
+        parse_noise(text)
+
+
+def test_noise_parse_none_is_no_noise():
+    assert parse_noise(None) is None
+    assert parse_noise("none") is None
+    assert parse_noise("blur:2") == Noise("blur", 2.0)

@@ -1,0 +1,61 @@
+"""The trained policies that come with the project."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+import sim  # noqa: F401  (registers the environments)
+from driving.models import checkpoint
+from driving.rollout import rollout
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("ltc19", "lstm64", "ltc19-udacity", "lstm64-udacity")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_policy_loads_and_says_how_it_was_made(name):
+    policy = checkpoint.load(name)
+    assert policy.config.core == name.split("-")[0].rstrip("0123456789")
+    metrics = json.loads((ROOT / "checkpoints" / name / "metrics.json").read_text())
+    assert metrics["train_config"]["n_steps"] > 0
+    assert name in (ROOT / "checkpoints" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["ltc19", "lstm64"])
+def test_shipped_policy_keeps_its_lane_on_an_unseen_road(name):
+    logs = rollout(
+        checkpoint.load(name),
+        lambda: gymnasium.make("lane/Procedural-v0", disable_env_checker=True).unwrapped,
+        seeds=[2001, 2002],
+        seconds=8.0,
+    )
+    assert not any(log.crashed for log in logs)
+    assert max(log.mean_abs_offset_m for log in logs) < 0.4
+
+
+@pytest.mark.slow
+def test_shipped_policies_are_found_in_an_installed_wheel(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = (
+        "import driving; from driving.models import checkpoint; print(driving.__file__); checkpoint.load('ltc19')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(site)
