@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from sim.errors import BadInputError
 
 BLOCK = 32
 """Frames whose maps are computed in one batch."""
+HOLD_FRAMES = 20
+"""How often the last picture of a video with a crash is written."""
 UNTRAINED_SEEDS = (901, 902, 903)
 """The untrained networks a score is held against; their shares are averaged."""
 
@@ -165,8 +168,18 @@ class AttentionTally:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    finite = [v for v in values if np.isfinite(v)]
-    return round(float(np.mean(finite)), 5) if finite else None
+    finite = [v for v in values if math.isfinite(v)]
+    return round(sum(finite) / len(finite), 5) if finite else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A look with its map (H, W) and the means of the shares up to it."""
+
+    look: Look
+    attention: np.ndarray
+    on_road_share: float | None
+    untrained_on_road_share: float | None
 
 
 class Onlooker:
@@ -177,26 +190,31 @@ class Onlooker:
         self.untrained = [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS]
         self.tally = AttentionTally()
 
-    def maps(self, looks: Sequence[Look]) -> np.ndarray:
-        """Maps (B, H, W) of what the network saw; the tally grows."""
-        seen = _frames([look.frame for look in looks])
+    def seen(self, looks: Sequence[Look]) -> list[Seen]:
+        """The looks with their maps and the shares so far; the tally grows."""
+        frames = _frames([look.frame for look in looks])
         states = torch.stack([look.state_before for look in looks])
-        maps = self.method(self.policy, seen, states).numpy()
+        maps = self.method(self.policy, frames, states).numpy()
         self.tally.n_looks += len(looks)
         if self.noisy:
             clean = self.method(self.policy, _frames([look.clean_frame for look in looks]), states).numpy()
             self.tally.similarity += map_similarity(clean, maps).tolist()
         known = [i for i, look in enumerate(looks) if look.road_mask is not None]
-        if known:
-            masks = np.stack([m for look in looks if (m := look.road_mask) is not None])
-            self.tally.area += road_area_share(masks).tolist()
-            self.tally.on_road += on_road_share(maps[known], masks).tolist()
-            shares = [
-                on_road_share(self.method(other, seen[known], torch.zeros_like(states[known])).numpy(), masks)
-                for other in self.untrained
-            ]
-            self.tally.untrained_on_road += np.mean(shares, axis=0).tolist()
-        return maps
+        masks = {i: mask for i in known if (mask := looks[i].road_mask) is not None}
+        untrained = [
+            self.method(other, frames[known], states[known] * 0).numpy() for other in self.untrained if known
+        ]
+        scored = []
+        for i, look in enumerate(looks):
+            if i in masks:
+                k = known.index(i)
+                self.tally.area.append(float(road_area_share(masks[i])))
+                self.tally.on_road.append(float(on_road_share(maps[i], masks[i])))
+                shares = [on_road_share(other[k], masks[i]) for other in untrained]
+                self.tally.untrained_on_road.append(float(np.mean(shares)))
+            figures = self.tally.figures()
+            scored.append(Seen(look, maps[i], figures["on_road_share"], figures["untrained_on_road_share"]))
+        return scored
 
 
 def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
@@ -205,6 +223,13 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 TITLES = {"ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units"}
+
+
+def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
+    """What each policy is called over its panel: its kind, and its name where two are of one kind."""
+    kinds = {name: TITLES.get(policy.config.core, policy.config.core) for name, policy in policies.items()}
+    alike = len(set(kinds.values())) < len(kinds)
+    return {name: f"{kind}: {Path(name).name}" if alike else kind for name, kind in kinds.items()}
 
 
 def compare(
@@ -220,68 +245,64 @@ def compare(
 ) -> None:
     """Go through the looks of all networks in step, score them, and write the video's frames.
 
-    A network whose episode has ended keeps its last picture while the others go on.
+    A network whose episode has ended keeps its last picture while the others go on; where one has crashed, all
+    keep theirs for ``HOLD_FRAMES`` frames at the very end, so that it can be read.
     """
-    last: dict[str, tuple[Look, np.ndarray]] = {}
+    names = titles({name: onlooker.policy for name, onlooker in onlookers.items()})
+
+    def film(last: Mapping[str, Seen], ended: Collection[str]) -> None:
+        if video is None or not last:
+            return
+        panels = [
+            _panel(names[name], onlookers[name].policy, seen, logs[name] if logs else None, name in ended)
+            for name, seen in last.items()
+        ]
+        picture = compose(
+            panels,
+            heading=heading,
+            subtitle=subtitle,
+            condition=condition,
+            noisy=noisy,
+            time_s=max(seen.look.time_s for seen in last.values()),
+            road_area_share=_mean([a for o in onlookers.values() for a in o.tally.area]),
+        )
+        for _ in range(HOLD_FRAMES if len(ended) == len(last) else 1):
+            video.write(picture)
+
+    last: dict[str, Seen] = {}
     for instants in _blocks(zip_longest(*looks.values()), BLOCK):
-        columns = dict(zip(looks, zip(*instants, strict=True), strict=True))
-        maps = {}
-        for name, column in columns.items():
+        scored = {}
+        for name, column in zip(looks, zip(*instants, strict=True), strict=True):
             present = [look for look in column if look is not None]
-            maps[name] = onlookers[name].maps(present) if present else np.empty(0)
+            scored[name] = onlookers[name].seen(present) if present else []
         for i in range(len(instants)):
+            last |= {name: column[i] for name, column in scored.items() if i < len(column)}
+            film(last, [name for name, column in scored.items() if i >= len(column)])
             on_frame()
-            if video is None:
-                continue
-            panels, time_s = [], 0.0
-            for name, column in columns.items():
-                look = column[i]
-                ended = look is None
-                if look is not None:
-                    last[name] = (look, maps[name][i])
-                    time_s = max(time_s, look.time_s)
-                panels.append(_panel(onlookers[name], *last[name], logs[name] if logs else None, ended))
-            area = _mean([a for o in onlookers.values() for a in o.tally.area])
-            video.write(
-                compose(
-                    panels,
-                    heading=heading,
-                    subtitle=subtitle,
-                    condition=condition,
-                    noisy=noisy,
-                    time_s=time_s,
-                    road_area_share=area,
-                )
-            )
+    if logs and any(log.crashed for log in logs.values()):
+        film(last, list(last))
 
 
 def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    block: list[Any] = []
-    for item in items:
-        block.append(item)
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
+    while block := list(islice(items, size)):
         yield block
 
 
-def _panel(
-    onlooker: Onlooker, look: Look, attention: np.ndarray, log: EpisodeLog | None, ended: bool
-) -> Panel:
-    policy, tally = onlooker.policy, onlooker.tally
-    liquid = policy.config.core == "ltc"
+def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
+    look, liquid = seen.look, policy.config.core == "ltc"
     crashed = bool(ended and log is not None and log.crashed)
-    status = f"left the lane at {log.seconds:.1f} s" if crashed and log is not None else "driving"
+    status = "driving" if log is not None else "watching"
+    if crashed and log is not None:
+        status = f"left the lane at {log.seconds:.1f} s"
     return Panel(
-        title=TITLES.get(policy.config.core, policy.config.core),
+        title=title,
         picture=look.picture,
-        attention=attention,
+        attention=seen.attention,
         curvature_per_m=look.curvature_per_m,
         max_curvature_per_m=min(policy.config.max_curvature_per_m, MAX_CURVATURE_PER_M / 2),
         reference_curvature_per_m=look.reference_curvature_per_m,
-        on_road_share=_mean(tally.on_road),
-        untrained_on_road_share=_mean(tally.untrained_on_road),
+        on_road_share=seen.on_road_share,
+        untrained_on_road_share=seen.untrained_on_road_share,
         lateral_offset_m=look.lateral_offset_m,
         lane_half_width_m=look.lane_half_width_m,
         status=status,
@@ -368,7 +389,5 @@ def attend(
         with VideoWriter(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
             compare(looks, onlookers, video, **words, logs=shown_logs, on_frame=on_frame)
     area = _mean([a for onlooker in onlookers.values() for a in onlooker.tally.area])
-    figures: dict[str, Any] = {"road_area_share": area}
-    for name, onlooker in onlookers.items():
-        figures[name] = onlooker.tally.figures()
-    return figures
+    rows = {name: onlooker.tally.figures() for name, onlooker in onlookers.items()}
+    return {"road_area_share": area, "policies": rows}

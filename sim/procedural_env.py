@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import gymnasium
@@ -47,15 +46,19 @@ class ProceduralConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not (isinstance(value, Real) and 0 <= value < float("inf")):
+            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
                 raise BadInputError(f"expected a finite number of at least 0 for {name}, got {value!r}")
         if not 0 < self.episode_seconds <= 3600:
             raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
         for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
             if not 0 < getattr(self, low) <= getattr(self, high):
-                raise BadInputError(f"expected 0 < {low} <= {high}, got {getattr(self, low)}, {getattr(self, high)}")
+                raise BadInputError(
+                    f"expected 0 < {low} <= {high}, got {getattr(self, low)}, {getattr(self, high)}"
+                )
         if self.min_radius_m < 20:
-            raise BadInputError(f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}")
+            raise BadInputError(
+                f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}"
+            )
 
 
 class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -88,7 +91,9 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self.config = ProceduralConfig(**options)
         except TypeError:
             known = ", ".join(ProceduralConfig.__dataclass_fields__)
-            raise BadInputError(f"unknown environment option in {sorted(options)}; known are {known}") from None
+            raise BadInputError(
+                f"unknown environment option in {sorted(options)}; known are {known}"
+            ) from None
         self.render_mode = render_mode
         self.camera = Camera()
         self.vehicle = VehicleConfig()
@@ -105,7 +110,9 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
         if unknown := (options or {}).keys() - START_OPTIONS:
-            raise BadInputError(f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}")
+            raise BadInputError(
+                f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
+            )
         super().reset(seed=seed)
         episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
@@ -131,7 +138,9 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             x_m - offset_m * np.sin(heading),
             y_m + offset_m * np.cos(heading),
             heading + error_rad,
-            float(road_wheel_angle_from_curvature(self.road.curvature_at(self._s_m), self.vehicle.wheelbase_m)),
+            float(
+                road_wheel_angle_from_curvature(self.road.curvature_at(self._s_m), self.vehicle.wheelbase_m)
+            ),
         )
         self._time_s, self._distance_m = 0.0, 0.0
         return self._observe()
@@ -172,7 +181,9 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
         state = self.state
         self._s_m, offset_m, lane_heading = self.road.locate(state.x_m, state.y_m, self._s_m)
-        picture, road_mask = self._renderer.draw(self.road, self._s_m, state.x_m, state.y_m, state.heading_rad)
+        picture, road_mask = self._renderer.draw(
+            self.road, self._s_m, state.x_m, state.y_m, state.heading_rad
+        )
         info = {
             "lateral_offset_m": offset_m,
             "heading_error_rad": float(wrap_angle(state.heading_rad - lane_heading)),

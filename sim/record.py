@@ -65,9 +65,9 @@ def record(
 ) -> Drive:
     """Drive every seed's episode with the env's own expert and keep frames, labels and masks.
 
-    An episode starts at a random place of its road. The label of a frame is what the expert answers to it; what is
-    executed may be disturbed, and every second episode starts off the middle of the lane, so the recording is full of recoveries (the closed-loop data of
-    Lechner et al. 2020). An episode that leaves the lane ends there.
+    An episode starts at a random place of its road. The label of a frame is what the expert answers to it; what
+    is executed may be disturbed, and every second episode starts off the middle of the lane, so the recording is
+    full of recoveries (the closed-loop data of Lechner et al. 2020). An episode that leaves the lane ends there.
 
     Args:
         env: has ``expert_curvature_per_m()``, ``dt_s`` and ``camera`` beside the Gymnasium interface.
@@ -82,7 +82,9 @@ def record(
     """
     seeds = list(seeds)
     if not seeds or not seconds > 0:
-        raise BadInputError(f"record: expected at least one seed and a length above 0 s, got {len(seeds)}, {seconds}")
+        raise BadInputError(
+            f"record: expected at least one seed and a length above 0 s, got {len(seeds)}, {seconds}"
+        )
     env = env.unwrapped
     if not hasattr(env, "expert_curvature_per_m"):
         raise BadInputError(f"record: {env} has no privileged expert; record in lane/Procedural-v0")

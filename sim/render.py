@@ -13,7 +13,7 @@ import numpy as np
 
 from sim.camera import Camera
 from sim.road import STEP_M, Road
-from sim.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene
+from sim.scene import N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene
 
 CAMERA_FORWARD_M = 1.5
 """The lens is this far ahead of the rear axle."""
@@ -88,12 +88,14 @@ class Renderer:
     def _make_panorama(self) -> None:
         """Sky, hills and the far ground for all bearings, one column a pixel of the camera's middle."""
         camera, scene = self.camera, self.scene
-        n_columns = int(round(2 * np.pi * camera.focal_u_px))
+        n_columns = round(2 * np.pi * camera.focal_u_px)
         elevation = (camera.horizon_v_px - np.arange(self._top)) / camera.focal_v_px
         zenith, horizon = scene.sky
         blend = np.clip(elevation / 0.25, 0, 1)[:, None, None] ** 0.7
         picture = np.tile(horizon + (zenith - horizon) * blend, (1, n_columns, 1)).astype(np.float32)
-        clouds = cv2.resize(scene.clouds, (n_columns, 4 * camera.height_px))[-self._top :] if self._top else None
+        clouds = (
+            cv2.resize(scene.clouds, (n_columns, 4 * camera.height_px))[-self._top :] if self._top else None
+        )
         if clouds is not None:
             white = np.minimum(horizon * 1.12, 1)
             picture += 0.7 * clouds[..., None] * (white - picture)
@@ -139,7 +141,9 @@ class Renderer:
         bend = np.clip(ahead, -SAMPLE_STEP_M, SAMPLE_STEP_M)
         shape = self._points.shape[:2]
         d = (left - 0.5 * k * bend * bend).reshape(shape)
-        s = (road.s_m[near].astype(np.float32)[nearest] + ahead / np.maximum(1 - k * left, 0.3)).reshape(shape)
+        s = (road.s_m[near].astype(np.float32)[nearest] + ahead / np.maximum(1 - k * left, 0.3)).reshape(
+            shape
+        )
         # How far the road has turned across the view at each row: it decides the blur there.
         row_turn = np.interp(self._forward_m, centre[0], turn) if centre[0, -1] > centre[0, 0] else 0.0
         self._row_turn = np.abs(np.sin(row_turn))
@@ -156,12 +160,14 @@ class Renderer:
         # d is clipped, so the wrap of cv2.remap only ever acts along s, the texture's period.
         period_m = N_S * TEXEL_S_M
         map_s = s * np.float32(1 / TEXEL_S_M) - np.float32(s_m // period_m * N_S)
-        map_d = np.clip(d * np.float32(-1 / TEXEL_D_M) + np.float32(N_D / 2 - 0.5), 0, N_D - 1) + level[:, None] * np.float32(N_D)
+        map_d = np.clip(d * np.float32(-1 / TEXEL_D_M) + np.float32(N_D / 2 - 0.5), 0, N_D - 1) + level[
+            :, None
+        ] * np.float32(N_D)
         picture = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
         ground = picture[self._top :]
         cv2.remap(self._atlas, map_s, map_d, cv2.INTER_LINEAR, dst=ground, borderMode=cv2.BORDER_WRAP)
         cv2.add(cv2.multiply(ground, self._haze_keeps, scale=1 / 255), self._haze_adds, dst=ground)
-        column = int(round(-heading_rad * camera.focal_u_px)) % self._n_bearings
+        column = round(-heading_rad * camera.focal_u_px) % self._n_bearings
         picture[: self._top] = self._panorama[:, column : column + camera.width_px]
         mask = np.zeros((camera.height_px, camera.width_px), bool)
         section = self.scene.section

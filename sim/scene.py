@@ -96,7 +96,12 @@ def _draw_section(rng: np.random.Generator) -> tuple[CrossSection, bool]:
 
 
 def _paint(
-    ground: np.ndarray, rng: np.random.Generator, centre_m: float, width_m: float, colour: np.ndarray, dash: float | None
+    ground: np.ndarray,
+    rng: np.random.Generator,
+    centre_m: float,
+    width_m: float,
+    colour: np.ndarray,
+    dash: float | None,
 ) -> None:
     """Lay one marking along the road: solid, or dashed with the given period; worn in patches."""
     d_m = _d_m()
@@ -114,14 +119,23 @@ def _paint(
     ground[strip] += alpha[..., None] * (colour - ground[strip])
 
 
-def _draw_markings(ground: np.ndarray, rng: np.random.Generator, section: CrossSection, two_lanes: bool) -> None:
+def _draw_markings(
+    ground: np.ndarray, rng: np.random.Generator, section: CrossSection, two_lanes: bool
+) -> None:
     white = np.array([0.86, 0.86, 0.84], np.float32) * rng.uniform(0.85, 1.08)
     yellow = np.array([0.85, 0.66, 0.18], np.float32) * rng.uniform(0.85, 1.05)
     half_m = section.lane_width_m / 2
     width_m = rng.uniform(0.10, 0.20)
     has_edges = rng.random() < 0.85
     if has_edges:
-        _paint(ground, rng, -half_m, width_m, white, None if rng.random() < 0.9 else float(rng.choice(DASH_PERIODS_M)))
+        _paint(
+            ground,
+            rng,
+            -half_m,
+            width_m,
+            white,
+            None if rng.random() < 0.9 else float(rng.choice(DASH_PERIODS_M)),
+        )
         left_m = half_m * (3 if two_lanes else 1)
         _paint(ground, rng, left_m, width_m, white if rng.random() < 0.8 else yellow, None)
     if two_lanes and (not has_edges or rng.random() < 0.92):
@@ -154,7 +168,13 @@ def _draw_ground(rng: np.random.Generator, section: CrossSection, two_lanes: boo
         grey += 0.12 if grey < 0.4 else -0.12
     lane_phase = (d_m - section.lane_width_m * np.round(d_m / section.lane_width_m)) / section.lane_width_m
     tracks = np.exp(-(((np.abs(lane_phase) - 0.23) / 0.09) ** 2)) * rng.uniform(-0.07, 0.05)
-    shade = 1 + tracks + 0.09 * _noise(rng, 1.2, 8.0) + 0.05 * _noise(rng, 0.3, 0.8) + rng.uniform(0.02, 0.07) * grain
+    shade = (
+        1
+        + tracks
+        + 0.09 * _noise(rng, 1.2, 8.0)
+        + 0.05 * _noise(rng, 0.3, 0.8)
+        + rng.uniform(0.02, 0.07) * grain
+    )
     asphalt = (grey * np.clip(shade, 0.3, 1.7))[..., None] * tint
     for _ in range(rng.integers(0, 5)):  # patched and cracked places
         d0, s0 = rng.integers(0, N_D - 60), rng.integers(0, N_S - 90)

@@ -155,8 +155,8 @@ def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
             5 if source == data else 0.25, "--noise", noise, "--json", figures / "attend.json",
         )  # fmt: skip
         attend = json.loads((figures / "attend.json").read_text())
-        assert set(attend) == {"road_area_share", str(root / "ltc"), str(root / "lstm")}
-        for row in (attend[str(root / "ltc")], attend[str(root / "lstm")]):
+        assert set(attend) == {"road_area_share", "policies"}
+        for row in (attend["policies"][str(root / "ltc")], attend["policies"][str(root / "lstm")]):
             assert set(row) >= ATTEND_KEYS
             if source != data:
                 assert row["n_frames"] == n_expected

@@ -63,15 +63,16 @@ def test_compare_scores_by_hand(make_drive, small_policy):
     drive.road_masks[30] = ~drive.road_masks[30]
     figures = attend({"a": small_policy(), "b": small_policy("lstm")}, drive, left_half)
     area = (20 / 41 + 20 / 41 + 21 / 41) / 3
-    assert set(figures) == {"road_area_share", "a", "b"}
+    assert set(figures) == {"road_area_share", "policies"}
+    assert set(figures["policies"]) == {"a", "b"}
     assert figures["road_area_share"] == pytest.approx(area, abs=1e-5)
     for name in "ab":
-        assert set(figures[name]) >= KEYS
-        assert figures[name]["on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
-        assert figures[name]["untrained_on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
-        assert figures[name]["ssim_clean_noisy"] is None
-        assert figures[name]["n_frames"] == 40
-        assert figures[name]["n_mask_frames"] == 3
+        assert set(figures["policies"][name]) >= KEYS
+        assert figures["policies"][name]["on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
+        assert figures["policies"][name]["untrained_on_road_share"] == pytest.approx(2 / 3, abs=1e-5)
+        assert figures["policies"][name]["ssim_clean_noisy"] is None
+        assert figures["policies"][name]["n_frames"] == 40
+        assert figures["policies"][name]["n_mask_frames"] == 3
 
 
 def test_compare_untrained_network_is_the_mean_of_new_ones(make_drive, small_policy):
@@ -85,7 +86,7 @@ def test_compare_untrained_network_is_the_mean_of_new_ones(make_drive, small_pol
         return maps
 
     policy = small_policy(seed=8)
-    figures = attend({"a": policy}, drive, weighs)["a"]
+    figures = attend({"a": policy}, drive, weighs)["policies"]["a"]
 
     def share_of(p):
         return torch.sigmoid(p.encoder.dense_weight[0, 0, 0] * 20).item()
@@ -96,12 +97,22 @@ def test_compare_untrained_network_is_the_mean_of_new_ones(make_drive, small_pol
     assert figures["on_road_share"] == pytest.approx(share_of(policy), abs=1e-4)
 
 
+def test_compare_scores_each_map_with_the_mask_of_its_row(make_drive, small_policy):
+    rows = [3, 20, 33]  # in two blocks
+    drive = make_drive(40, known_masks=rows)
+    grey = drive.frames.astype(float).mean(axis=3)
+    shares = [grey[row, :, :20].sum() / grey[row].sum() for row in rows]
+    assert max(shares) - min(shares) > 0.05
+    figures = attend({"a": small_policy()}, drive, brightness)["policies"]["a"]
+    assert figures["on_road_share"] == pytest.approx(np.mean(shares), abs=2e-5)
+
+
 def test_compare_without_masks_has_no_share(make_drive, small_policy):
     figures = attend({"a": small_policy()}, make_drive(5), left_half)
     assert figures["road_area_share"] is None
-    assert figures["a"]["on_road_share"] is None
-    assert figures["a"]["untrained_on_road_share"] is None
-    assert figures["a"]["n_frames"] == 5
+    assert figures["policies"]["a"]["on_road_share"] is None
+    assert figures["policies"]["a"]["untrained_on_road_share"] is None
+    assert figures["policies"]["a"]["n_frames"] == 5
 
 
 def test_compare_similarity_is_that_of_the_same_frame_with_and_without_noise(make_drive, small_policy):
@@ -111,9 +122,9 @@ def test_compare_similarity_is_that_of_the_same_frame_with_and_without_noise(mak
     noisy = np.stack([noise(frame, rng) for frame in drive.frames])
     maps = [frames.astype(np.float64).mean(axis=3) / 255 for frames in (drive.frames, noisy)]
     expected = map_similarity(*maps).mean()
-    assert figures["a"]["ssim_clean_noisy"] == pytest.approx(expected, abs=2e-5)
+    assert figures["policies"]["a"]["ssim_clean_noisy"] == pytest.approx(expected, abs=2e-5)
     still = attend({"a": small_policy()}, drive, left_half, noise)
-    assert still["a"]["ssim_clean_noisy"] == pytest.approx(1.0)
+    assert still["policies"]["a"]["ssim_clean_noisy"] == pytest.approx(1.0)
 
 
 def test_compare_frame_whose_map_is_empty_is_left_out(make_drive, small_policy):
@@ -124,8 +135,8 @@ def test_compare_frame_whose_map_is_empty_is_left_out(make_drive, small_policy):
     drive = make_drive(4, known_masks=[0, 1, 2, 3])
     drive.frames[1] = 0
     figures = attend({"a": small_policy()}, drive, blind_when_dark)
-    assert figures["a"]["on_road_share"] == 1.0
-    assert figures["a"]["n_frames"] == 4
+    assert figures["policies"]["a"]["on_road_share"] == 1.0
+    assert figures["policies"]["a"]["n_frames"] == 4
 
 
 @pytest.mark.parametrize("core", ["ltc", "lstm"])
@@ -166,14 +177,14 @@ def test_compare_in_the_world_has_its_keys(saved_policies, tmp_path):
         return gymnasium.make("lane/Procedural-v0", disable_env_checker=True, episode_seconds=2.0).unwrapped
 
     figures = attend(policies, make, ATTRIBUTIONS["visual_backprop"], Noise("gaussian", 0.05), 0.5, 1001)
-    assert set(figures) == {"road_area_share", "ltc", "lstm"}
+    assert set(figures["policies"]) == {"ltc", "lstm"}
     assert 0.1 < figures["road_area_share"] < 0.7
     for name in policies:
-        assert set(figures[name]) >= KEYS
-        assert figures[name]["n_frames"] == 10
-        assert 0 < figures[name]["on_road_share"] < 1
-        assert 0 < figures[name]["untrained_on_road_share"] < 1
-        assert -1 <= figures[name]["ssim_clean_noisy"] < 1
+        assert set(figures["policies"][name]) >= KEYS
+        assert figures["policies"][name]["n_frames"] == 10
+        assert 0 < figures["policies"][name]["on_road_share"] < 1
+        assert 0 < figures["policies"][name]["untrained_on_road_share"] < 1
+        assert -1 <= figures["policies"][name]["ssim_clean_noisy"] < 1
 
 
 def test_compare_in_an_environment_drives_as_the_rollout_does(small_policy, stand_in_env):
@@ -240,9 +251,12 @@ def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_e
     figures = attend(
         policies, lambda: waiting.pop(0), left_half, seconds=60.0, seed=6, video_path=tmp_path / "v.mp4"
     )
-    assert len(shown) == 2 + n_after
-    assert figures["out"]["n_frames"] == 2
-    assert figures["on"]["n_frames"] == 2 + n_after
+    assert len(shown) == 2 + n_after + 1
+    final, _ = shown.pop()  # held at the end
+    assert final[0].crashed
+    assert not final[1].crashed
+    assert figures["policies"]["out"]["n_frames"] == 2
+    assert figures["policies"]["on"]["n_frames"] == 2 + n_after
     last = shown[1][0][0]
     assert [panels[0].crashed for panels, _ in shown] == [False] * 2 + [True] * n_after
     for panels, _ in shown[2:]:
@@ -253,7 +267,7 @@ def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_e
         assert not panels[1].crashed
     assert not np.array_equal(shown[2][0][1].picture, shown[3][0][1].picture)
     assert [words["time_s"] for _, words in shown] == pytest.approx(0.05 * np.arange(2 + n_after))
-    assert n_video_frames(tmp_path / "v.mp4")[0] == 2 + n_after
+    assert n_video_frames(tmp_path / "v.mp4")[0] == 2 + n_after + compare_module.HOLD_FRAMES
 
 
 def test_compare_leaves_no_video_after_an_error(small_policy, stand_in_env, tmp_path):
@@ -278,7 +292,7 @@ def test_compare_rejects_what_it_cannot_show(make_drive, small_policy, tmp_path)
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(BadInputError, match="above 0 s"):
             attend({"a": policy}, drive, left_half, seconds=seconds)
-    assert set(attend(dict.fromkeys("abc", policy), drive, left_half)) == {"road_area_share", *"abc"}
+    assert set(attend(dict.fromkeys("abc", policy), drive, left_half)["policies"]) == set("abc")
 
 
 def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
@@ -290,4 +304,13 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
     assert all(p.grad is None for p in policy.parameters())
     onlooker = Onlooker(policy, left_half, noisy=False)
     look = next(looks_on_drive(policy, drive, None, None, 0))
-    assert onlooker.maps([look, dataclasses.replace(look)]).shape == (2, 16, 41)
+    assert [seen.attention.shape for seen in onlooker.seen([look, dataclasses.replace(look)])] == [
+        (16, 41)
+    ] * 2
+
+
+def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):
+    titles = compare_module.titles({"runs/a": small_policy(), "b": small_policy(seed=1)})
+    assert titles["runs/a"] != titles["b"]
+    assert titles["runs/a"].endswith("a")
+    assert compare_module.titles({"x": small_policy()})["x"] == compare_module.TITLES["ltc"]

@@ -203,9 +203,31 @@ def test_procedural_car_takes_the_commanded_curvature():
 
 
 def test_procedural_starts_where_the_options_say():
-    _, info = ProceduralEnv().reset(seed=4, options={"lateral_offset_m": 0.7, "heading_error_rad": -0.05})
-    assert info["lateral_offset_m"] == pytest.approx(0.7)
-    assert info["heading_error_rad"] == pytest.approx(-0.05)
+    env = ProceduralEnv()
+    for place_m in (3.0, 130.0, 333.0):
+        options = {"along_road_m": place_m, "lateral_offset_m": 0.7, "heading_error_rad": -0.05}
+        _, info = env.reset(seed=4, options=options)
+        assert env.road.locate(env.state.x_m, env.state.y_m, place_m)[0] == pytest.approx(place_m, abs=0.01)
+        assert info["lateral_offset_m"] == pytest.approx(0.7, abs=1e-3)
+        assert info["heading_error_rad"] == pytest.approx(-0.05, abs=1e-3)
+        assert info["distance_m"] == 0.0
+        assert info["curvature_per_m"] == pytest.approx(env.road.curvature_at(place_m), abs=1e-9)
+
+
+def test_procedural_place_on_the_road_changes_nothing_else():
+    near, far = ProceduralEnv(episode_seconds=5.0), ProceduralEnv(episode_seconds=5.0)
+    info, far_info = near.reset(seed=4)[1], far.reset(seed=4, options={"along_road_m": 150.0})[1]
+    n = len(near.road.s_m)
+    assert far.road.length_m > 150.0 + info["speed_mps"] * 5.0 + 100.0  # road enough for the whole episode
+    np.testing.assert_allclose(far.road.x_m[:n], near.road.x_m, atol=1e-9)
+    for name in ("speed_mps", "lateral_offset_m", "heading_error_rad"):
+        assert far_info[name] == pytest.approx(info[name], abs=1e-3)
+
+
+@pytest.mark.parametrize("place_m", [-1.0, 1e6, float("nan")])
+def test_procedural_rejects_a_place_off_the_road(place_m):
+    with pytest.raises(BadInputError, match="along_road_m"):
+        ProceduralEnv().reset(seed=4, options={"along_road_m": place_m})
 
 
 def test_procedural_mask_shows_the_road_edge_where_offset_and_section_put_it():
@@ -228,13 +250,13 @@ def test_procedural_mask_shows_the_road_edge_where_offset_and_section_put_it():
 
 def test_procedural_renders_three_times_the_size_for_people():
     env = ProceduralEnv(render_mode="rgb_array")
-    observation, _ = env.reset(seed=4)
+    env.reset(seed=4)
     large = env.render()
     assert (large.shape, large.dtype) == ((234, 600, 3), np.uint8)
-    blocks = large.reshape(78, 3, 200, 3, 3).mean((1, 3))
-    assert np.abs(blocks - observation)[30:].mean() < 6
-    env.reset(seed=9)
-    assert (env.render() != large).any()
+    for seed in (4, 9):  # a new episode is shown in its own looks
+        observation, _ = env.reset(seed=seed)
+        blocks = env.render().reshape(78, 3, 200, 3, 3).mean((1, 3))
+        assert np.abs(blocks - observation)[30:].mean() < 6
     assert ProceduralEnv().render() is None
 
 
@@ -244,7 +266,10 @@ def test_procedural_each_cause_has_its_own_random_stream():
         return env, env.reset(seed=5)[1]
 
     (env, info), (winding, winding_info) = episode(), episode(max_radius_m=60.0)
-    (fast, fast_info), (astray, _) = episode(min_speed_mps=9.0, max_speed_mps=9.5), episode(start_offset_m=1.0)
+    (fast, fast_info), (astray, _) = (
+        episode(min_speed_mps=9.0, max_speed_mps=9.5),
+        episode(start_offset_m=1.0),
+    )
     assert not np.array_equal(env.road.heading_rad[:200], winding.road.heading_rad[:200])
     for name in ("speed_mps", "lateral_offset_m", "heading_error_rad"):
         assert info[name] == pytest.approx(winding_info[name], rel=1e-9)
@@ -257,9 +282,25 @@ def test_procedural_each_cause_has_its_own_random_stream():
         assert env.scene.section == other.scene.section
 
 
+def test_procedural_streams_are_not_copies_of_one_another():
+    # The first draw of each cause, as a share of its range: one stream used twice would draw the same share.
+    env = ProceduralEnv()
+    _, info = env.reset(seed=5)
+    straight_m = env.road.s_m[np.flatnonzero(env.road.curvature_per_m)[0]]
+    shares = [
+        (straight_m - 20.0) / 20.0,
+        (env.scene.section.lane_width_m - 3.0) / 0.9,
+        (info["speed_mps"] - 8.0) / 6.0,
+        (info["lateral_offset_m"] + 0.2) / 0.4,
+    ]
+    assert np.diff(np.sort(shares)).min() > 0.03
+
+
 def test_procedural_speed_stays_within_the_grip_of_the_tightest_curve():
     for seed in range(3):
-        env = ProceduralEnv(min_radius_m=25.0, min_speed_mps=13.0, max_speed_mps=15.0, max_lateral_acceleration_mps2=3.0)
+        env = ProceduralEnv(
+            min_radius_m=25.0, min_speed_mps=13.0, max_speed_mps=15.0, max_lateral_acceleration_mps2=3.0
+        )
         speed_mps = env.reset(seed=seed)[1]["speed_mps"]
         assert speed_mps**2 / 25.0 <= 3.0 + 1e-9
 
@@ -306,7 +347,7 @@ def test_procedural_rejects_an_option_out_of_range_by_its_name(options):
 
 def test_procedural_rejects_an_unknown_start_option_and_an_action_of_another_size():
     env = ProceduralEnv()
-    with pytest.raises(BadInputError, match="lateral_ofset_m.*lateral_offset_m"):
+    with pytest.raises(BadInputError, match=r"lateral_ofset_m.*lateral_offset_m"):
         env.reset(seed=1, options={"lateral_ofset_m": 0.5})
     env.reset(seed=1)
     for action in (np.zeros(2, np.float32), np.zeros(0, np.float32)):

@@ -13,7 +13,7 @@ DT_S = 0.05
 def offsets_of_a_drive(
     road: Road, seconds: float, speed_mps: float, offset_m: float = 0.0, heading_rad: float = 0.0
 ) -> np.ndarray:
-    """Lateral offsets (m) at every step of a drive that the expert steers, from 5 m after the road's start."""
+    """Lateral offsets (m) at every step of a drive that the expert steers from 5 m on."""
     expert, vehicle, s_m = PurePursuit(), VehicleConfig(), 5.0
     x_m, y_m, heading = road.pose_at(s_m)
     state = VehicleState(
@@ -59,8 +59,14 @@ def test_expert_answer_does_not_depend_on_where_the_world_is():
         road.s_m, c * road.x_m - s * road.y_m + shift_x, s * road.x_m + c * road.y_m + shift_y,
         road.heading_rad + angle, road.curvature_per_m,
     )  # fmt: skip
-    pose, moved_pose = (23.0, 1.2, 0.15), (c * 23.0 - s * 1.2 + shift_x, s * 23.0 + c * 1.2 + shift_y, 0.15 + angle)
-    answers = [PurePursuit().curvature_per_m(*arguments, 12.0) for arguments in ((road, 23.0, *pose), (moved, 23.0, *moved_pose))]
+    pose, moved_pose = (
+        (23.0, 1.2, 0.15),
+        (c * 23.0 - s * 1.2 + shift_x, s * 23.0 + c * 1.2 + shift_y, 0.15 + angle),
+    )
+    answers = [
+        PurePursuit().curvature_per_m(*arguments, 12.0)
+        for arguments in ((road, 23.0, *pose), (moved, 23.0, *moved_pose))
+    ]
     assert answers[0] == pytest.approx(answers[1], rel=1e-9)
 
 

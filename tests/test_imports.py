@@ -138,7 +138,8 @@ def test_imports_table_names_only_what_exists():
 def test_imports_reader_sees_every_form_of_import(tmp_path, monkeypatch):
     source = tmp_path / "module.py"
     source.write_text(
-        "import os.path\nfrom sim import drive as d, nothing\nfrom . import road\nfrom .camera import Camera\n"
+        "import os.path\nfrom sim import drive as d, nothing\nfrom . import road\n"
+        "from .camera import Camera\n"
         "def f():\n    import torch\n"
     )
     monkeypatch.setitem(SOURCES, "sim.module", source)

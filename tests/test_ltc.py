@@ -80,7 +80,9 @@ def test_ltc_initial_values_are_in_the_ranges_of_the_paper():
 
 def test_ltc_begins_straight_under_middling_features():
     ltc = make(LTCConfig(initial_readout_weight=3.0))
-    outputs, _ = ltc.forward_sequence(torch.full((2, 40, 32), 0.5), ltc.initial_state(2), torch.full((2, 40), 0.05))
+    outputs, _ = ltc.forward_sequence(
+        torch.full((2, 40, 32), 0.5), ltc.initial_state(2), torch.full((2, 40), 0.05)
+    )
     assert outputs[:, -1].abs().max() < 1e-4
     assert (ltc.readout_weight == 3.0).all()
 

@@ -5,15 +5,19 @@ import numpy as np
 import pytest
 
 from sim.camera import Camera
-from sim.render import CAMERA_FORWARD_M, Renderer
+from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer
 from sim.road import Road, Segment, random_road, road_from_segments
 from sim.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, CrossSection, draw_scene
 
 CAMERA = Camera()
 NEAR_M = 60.0
 STRAIGHT = road_from_segments([Segment(400.0, 0.0, 0.0)])
-LEFT_ARC = road_from_segments([Segment(40.0, 0.0, 0.0), Segment(100.0, 1 / 80, 1 / 80), Segment(200.0, 0.0, 0.0)])
-RIGHT_ARC = road_from_segments([Segment(40.0, 0.0, 0.0), Segment(100.0, -1 / 80, -1 / 80), Segment(200.0, 0.0, 0.0)])
+LEFT_ARC = road_from_segments(
+    [Segment(40.0, 0.0, 0.0), Segment(100.0, 1 / 80, 1 / 80), Segment(200.0, 0.0, 0.0)]
+)
+RIGHT_ARC = road_from_segments(
+    [Segment(40.0, 0.0, 0.0), Segment(100.0, -1 / 80, -1 / 80), Segment(200.0, 0.0, 0.0)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,9 @@ def renderer(scene):
     return Renderer(CAMERA, scene)
 
 
-def pose(road: Road, s_m: float, offset_m: float = 0.0, heading_rad: float = 0.0) -> tuple[float, float, float, float]:
+def pose(
+    road: Road, s_m: float, offset_m: float = 0.0, heading_rad: float = 0.0
+) -> tuple[float, float, float, float]:
     """Arguments of the renderer for a car beside the centre line: s, x, y, heading."""
     x_m, y_m, heading = road.pose_at(s_m)
     return s_m, x_m - offset_m * np.sin(heading), y_m + offset_m * np.cos(heading), heading + heading_rad
@@ -54,8 +60,12 @@ def near_rows() -> np.ndarray:
 
 
 @pytest.mark.parametrize("road", [STRAIGHT, LEFT_ARC, RIGHT_ARC], ids=["straight", "left", "right"])
-@pytest.mark.parametrize(("s_m", "offset_m", "heading_rad"), [(30.0, 0.0, 0.0), (50.0, 1.1, -0.05), (70.0, -0.8, 0.08)])
-def test_render_mask_ends_where_the_projected_road_edges_are(renderer, scene, road, s_m, offset_m, heading_rad):
+@pytest.mark.parametrize(
+    ("s_m", "offset_m", "heading_rad"), [(30.0, 0.0, 0.0), (50.0, 1.1, -0.05), (70.0, -0.8, 0.08)]
+)
+def test_render_mask_ends_where_the_projected_road_edges_are(
+    renderer, scene, road, s_m, offset_m, heading_rad
+):
     where = pose(road, s_m, offset_m, heading_rad)
     mask = renderer.draw(road, *where)[1]
     left_px = edge_columns(road, scene.section.left_edge_m, where)
@@ -81,7 +91,9 @@ def test_render_road_coordinates_are_those_of_the_nearest_point_of_the_centre_li
         where = pose(road, s_m, offset_m, heading_rad)
         _, x_m, y_m, heading = where
         s, d = renderer.road_coordinates(road, *where)
-        s, d = (grid[v - (CAMERA.height_px - len(grid)), u] for grid in (s, d))  # the grids are the lowest rows
+        s, d = (
+            grid[v - (CAMERA.height_px - len(grid)), u] for grid in (s, d)
+        )  # the grids are the lowest rows
         ahead_m = forward_m + CAMERA_FORWARD_M
         x = x_m + ahead_m * np.cos(heading) - left_m * np.sin(heading)
         y = y_m + ahead_m * np.sin(heading) + left_m * np.cos(heading)
@@ -89,12 +101,34 @@ def test_render_road_coordinates_are_those_of_the_nearest_point_of_the_centre_li
         cx, cy, turn = (np.interp(along, road.s_m, line) for line in (road.x_m, road.y_m, road.heading_rad))
         nearest = ((x[..., None] - cx) ** 2 + (y[..., None] - cy) ** 2).argmin(-1)
         dx, dy, turn = x - cx[nearest], y - cy[nearest], turn[nearest]
-        true_s, true_d = along[nearest] + dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
+        true_s, true_d = (
+            along[nearest] + dx * np.cos(turn) + dy * np.sin(turn),
+            dy * np.cos(turn) - dx * np.sin(turn),
+        )
         close = np.abs(true_d) < 8.0
         assert close.sum() > 300
         pixel_m = forward_m / CAMERA.focal_u_px
         assert (np.abs(d - true_d) / pixel_m)[close].max() < 0.5
         assert np.abs(s - true_s)[close].max() < 0.25
+
+
+@pytest.mark.parametrize("radius_m", [30.0, -45.0])
+def test_render_road_coordinates_in_a_curve_are_those_of_the_circle(renderer, radius_m):
+    road = road_from_segments([Segment(80.0, 1 / radius_m, 1 / radius_m)])
+    where = pose(road, 10.0, 0.3, 0.05)
+    _, x_m, y_m, heading = where
+    s, d = renderer.road_coordinates(road, *where)
+    rows, columns = np.arange(40, 78), np.arange(0, CAMERA.width_px, COLUMN_STEP_PX)  # nearer than 15 m
+    v, u = np.meshgrid(rows, columns, indexing="ij")
+    forward_m, left_m = CAMERA.unproject(u, v)
+    x = x_m + (forward_m + CAMERA_FORWARD_M) * np.cos(heading) - left_m * np.sin(heading)
+    y = y_m + (forward_m + CAMERA_FORWARD_M) * np.sin(heading) + left_m * np.cos(heading)
+    true_d = radius_m - np.sign(radius_m) * np.hypot(x, y - radius_m)
+    true_s = radius_m * np.arctan2(x / radius_m, 1 - y / radius_m)
+    close = np.abs(true_d) < 6.0
+    s, d = (grid[v - (CAMERA.height_px - len(grid)), u] for grid in (s, d))
+    np.testing.assert_allclose(d[close], true_d[close], atol=0.005)
+    np.testing.assert_allclose(s[close], true_s[close], atol=0.03)
 
 
 def test_render_mask_agrees_with_the_picture(scene):
@@ -117,7 +151,11 @@ def test_render_haze_fades_the_ground_exponentially_with_its_distance(scene):
     picture = Renderer(CAMERA, plain).draw(STRAIGHT, *pose(STRAIGHT, 40.0))[0]
     rows = near_rows()
     clear = np.exp(-CAMERA.unproject(0.0, rows)[0] / 50.0)[:, None, None]
-    np.testing.assert_allclose(picture[rows], np.broadcast_to(255 * (clear * colour + (1 - clear) * horizon), picture[rows].shape), atol=2.5)
+    np.testing.assert_allclose(
+        picture[rows],
+        np.broadcast_to(255 * (clear * colour + (1 - clear) * horizon), picture[rows].shape),
+        atol=2.5,
+    )
 
 
 def test_render_mask_stays_below_the_horizon_and_covers_the_lane_ahead(renderer):
@@ -159,7 +197,9 @@ def test_render_of_the_mirrored_world_is_the_mirrored_picture(renderer, scene):
 def test_render_look_changes_the_picture_and_not_the_mask(renderer, scene):
     other = dataclasses.replace(draw_scene(np.random.default_rng(6)), section=scene.section)
     where = pose(LEFT_ARC, 50.0, 0.6, -0.05)
-    (picture, mask), (other_picture, other_mask) = (r.draw(LEFT_ARC, *where) for r in (renderer, Renderer(CAMERA, other)))
+    (picture, mask), (other_picture, other_mask) = (
+        r.draw(LEFT_ARC, *where) for r in (renderer, Renderer(CAMERA, other))
+    )
     np.testing.assert_array_equal(mask, other_mask)
     assert np.abs(picture.astype(int) - other_picture).mean() > 5
 
@@ -181,7 +221,8 @@ def test_render_ground_repeats_with_the_period_of_its_texture(renderer):
     period_m = N_S * TEXEL_S_M
     rows = near_rows()
     here, later, between = (
-        renderer.draw(STRAIGHT, *pose(STRAIGHT, s_m))[0][rows].astype(int) for s_m in (40.0, 40.0 + period_m, 47.0)
+        renderer.draw(STRAIGHT, *pose(STRAIGHT, s_m))[0][rows].astype(int)
+        for s_m in (40.0, 40.0 + period_m, 47.0)
     )
     assert np.abs(later - here).mean() < 0.5
     assert np.abs(between - here).mean() > 1.0  # the ground moves under the car

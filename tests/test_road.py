@@ -12,7 +12,9 @@ def brute_force(road: Road, x_m: float, y_m: float, s_guess_m: float) -> tuple[f
     dx, dy = x_m - np.interp(s_m, road.s_m, road.x_m), y_m - np.interp(s_m, road.s_m, road.y_m)
     i = int(np.argmin(dx * dx + dy * dy))
     heading = np.interp(s_m[i], road.s_m, road.heading_rad)
-    return float(s_m[i]), float(np.hypot(dx, dy)[i] * np.sign(dy[i] * np.cos(heading) - dx[i] * np.sin(heading)))
+    return float(s_m[i]), float(
+        np.hypot(dx, dy)[i] * np.sign(dy[i] * np.cos(heading) - dx[i] * np.sin(heading))
+    )
 
 
 def test_road_straight_lies_on_the_x_axis():
@@ -47,14 +49,23 @@ def test_road_clothoid_is_the_fresnel_integral(end_curvature):
 
 def test_road_joined_segments_agree_with_a_fine_integration():
     # Joints fall between the stored points, where a step integrates across two laws of curvature.
-    segments = [Segment(7.3, 0.0, 0.03), Segment(11.9, 0.03, 0.03), Segment(9.6, 0.03, -0.02), Segment(5.7, 0.0, 0.0)]
+    segments = [
+        Segment(7.3, 0.0, 0.03),
+        Segment(11.9, 0.03, 0.03),
+        Segment(9.6, 0.03, -0.02),
+        Segment(5.7, 0.0, 0.0),
+    ]
     road = road_from_segments(segments)
     ends = np.cumsum([seg.length_m for seg in segments])
     h = 0.0005
     s_m = np.arange(h / 2, ends[-1], h)
     i = np.searchsorted(ends, s_m)
     share = 1 - (ends[i] - s_m) / np.array([seg.length_m for seg in segments])[i]
-    k0, k1 = (np.array([getattr(seg, name) for seg in segments]) for name in segments[0].__dataclass_fields__ if "c" in name)
+    k0, k1 = (
+        np.array([getattr(seg, name) for seg in segments])
+        for name in segments[0].__dataclass_fields__
+        if "c" in name
+    )
     heading = np.cumsum(k0[i] + share * (k1 - k0)[i]) * h
     at = np.round(road.s_m[1:] / h).astype(int) - 1
     np.testing.assert_allclose(road.heading_rad[1:], heading[at], atol=1e-4)
@@ -88,9 +99,21 @@ def test_road_locate_agrees_with_brute_force():
         guess_m = s_true_m + rng.uniform(-2.0, 2.0)
         s_m, offset_m, lane_heading = road.locate(x_m, y_m, guess_m)
         s_brute_m, offset_brute_m = brute_force(road, x_m, y_m, guess_m)
-        assert s_m == pytest.approx(s_brute_m, abs=0.02)  # the stored line is a polygon: its corners are flat there
+        assert s_m == pytest.approx(
+            s_brute_m, abs=0.02
+        )  # the stored line is a polygon: its corners are flat there
         assert offset_m == pytest.approx(offset_brute_m, abs=1e-3)
         assert lane_heading == pytest.approx(np.interp(s_m, road.s_m, road.heading_rad), abs=1e-9)
+
+
+@pytest.mark.parametrize("offset_m", [9.0, -9.0])
+def test_road_locate_converges_from_a_poor_guess_in_a_tight_curve(offset_m):
+    radius_m, turn = 25.0, 1.2
+    road = road_from_segments([Segment(60.0, 1 / radius_m, 1 / radius_m)])
+    x_m, y_m = (radius_m - offset_m) * np.sin(turn), radius_m - (radius_m - offset_m) * np.cos(turn)
+    for guess_m in (radius_m * turn - 4.0, radius_m * turn + 4.0):
+        s_m, offset, heading = road.locate(x_m, y_m, guess_m)
+        assert (s_m, offset, heading) == pytest.approx((radius_m * turn, offset_m, turn), abs=0.01)
 
 
 def test_road_locate_left_is_positive():
@@ -137,7 +160,9 @@ def test_road_longer_begins_with_the_shorter_of_the_same_seed():
     np.testing.assert_allclose(long.curvature_per_m[:n], short.curvature_per_m, atol=1e-12)
 
 
-@pytest.mark.parametrize("segments", [[], [Segment(0.0, 0.0, 0.0)], [Segment(5.0, 0.0, 0.0), Segment(float("nan"), 0, 0)]])
+@pytest.mark.parametrize(
+    "segments", [[], [Segment(0.0, 0.0, 0.0)], [Segment(5.0, 0.0, 0.0), Segment(float("nan"), 0, 0)]]
+)
 def test_road_rejects_segments_without_length(segments):
     with pytest.raises(BadInputError, match="longer than 0 m"):
         road_from_segments(segments)

@@ -47,9 +47,7 @@ def test_shipped_policies_are_found_in_an_installed_wheel(tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    code = (
-        "import driving; from driving.models import checkpoint; print(driving.__file__); checkpoint.load('ltc19')"
-    )
+    code = "import driving; from driving.models import checkpoint; print(driving.__file__); checkpoint.load('ltc19')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

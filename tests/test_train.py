@@ -77,6 +77,23 @@ def test_train_learning_rate_rises_then_falls_as_a_half_cosine():
     assert learning_rate_factor(0, one) == 1.0
 
 
+def test_train_encoder_and_core_have_rates_of_their_own(make_drive, small_policy, tmp_path, monkeypatch):
+    config = dataclasses.replace(TINY, lr_encoder=1e-3, lr_core=4e-3)
+    policy, rates, original = small_policy(), [], torch.optim.Adam.step
+
+    def step(self, *args, **kwargs):
+        rates.append([group["lr"] for group in self.param_groups])
+        encoder, core = ({id(p) for p in group["params"]} for group in self.param_groups)
+        assert encoder == {id(p) for p in policy.encoder.parameters()}
+        assert core == {id(p) for p in policy.core.parameters()}
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    train(policy, [make_drive()], config, tmp_path / "out")
+    factors = [learning_rate_factor(step, config) for step in range(config.n_steps)]
+    np.testing.assert_allclose(rates, [[1e-3 * f, 4e-3 * f] for f in factors])
+
+
 @pytest.mark.parametrize(
     "fields",
     [

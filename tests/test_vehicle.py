@@ -35,7 +35,9 @@ def test_vehicle_steady_steering_traces_the_circle_exactly(curvature, dt_s):
 def test_vehicle_full_circle_comes_back_to_its_start():
     config, curvature, n_steps = VehicleConfig(), 0.08, 40
     dt_s = 2 * math.pi / curvature / 6.0 / n_steps
-    end = drive(VehicleState(road_wheel_angle_rad=math.atan(0.08 * 2.7)), curvature, 6.0, dt_s, config, n_steps)
+    end = drive(
+        VehicleState(road_wheel_angle_rad=math.atan(0.08 * 2.7)), curvature, 6.0, dt_s, config, n_steps
+    )
     assert (end.x_m, end.y_m, end.heading_rad) == pytest.approx((0.0, 0.0, 2 * math.pi), abs=1e-9)
 
 
@@ -54,7 +56,9 @@ def test_vehicle_small_command_stays_below_the_rate_limit():
     config = VehicleConfig(steering_lag_s=0.2, max_road_wheel_rate_rad_s=0.5)
     command = 0.9 * 0.5 * 0.2 / config.wheelbase_m
     limited, free = (
-        drive(VehicleState(), command, 8.0, 0.05, dataclasses.replace(config, max_road_wheel_rate_rad_s=rate), 4)
+        drive(
+            VehicleState(), command, 8.0, 0.05, dataclasses.replace(config, max_road_wheel_rate_rad_s=rate), 4
+        )
         for rate in (0.5, 1e6)
     )
     assert limited == free
@@ -72,7 +76,9 @@ def test_vehicle_large_command_turns_the_wheels_at_the_top_rate(side):
 @pytest.mark.parametrize("command", [0.3, -0.3, math.inf])
 def test_vehicle_steering_has_a_stop(command):
     state = drive(VehicleState(), command, 5.0, 0.05, VehicleConfig(), 100)
-    assert math.tan(state.road_wheel_angle_rad) / 2.7 == pytest.approx(math.copysign(MAX_CURVATURE_PER_M, command))
+    assert math.tan(state.road_wheel_angle_rad) / 2.7 == pytest.approx(
+        math.copysign(MAX_CURVATURE_PER_M, command)
+    )
 
 
 def test_vehicle_without_lag_obeys_at_once():
@@ -96,7 +102,9 @@ def test_vehicle_positive_command_turns_left():
     left, right = (drive(VehicleState(), k, 8.0, 0.05, VehicleConfig(), 20) for k in (0.05, -0.05))
     assert left.y_m > 0.5
     assert left.heading_rad > 0.1
-    assert (right.x_m, right.y_m, right.heading_rad) == pytest.approx((left.x_m, -left.y_m, -left.heading_rad))
+    assert (right.x_m, right.y_m, right.heading_rad) == pytest.approx(
+        (left.x_m, -left.y_m, -left.heading_rad)
+    )
 
 
 def test_vehicle_standing_turns_its_wheels_only():

@@ -1,0 +1,92 @@
+"""Speed of the embedded world on one core, in frames a second and against a peer in the same run.
+
+    pytest tests/benchmarks/bench_world.py
+
+A step is car, road mask and picture. The peer is one bare ``cv2.remap`` of a picture of the same size from a
+texture of the same size: what drawing the ground costs at the least, with everything else given for nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from sim.camera import Camera
+from sim.procedural_env import ProceduralEnv
+from sim.render import LEVEL_DISTANCES_M
+from sim.scene import N_D, N_S
+
+N_STEPS = 100
+MIN_FRAMES_PER_S = 3000.0
+MAX_STEP_OVER_REMAP = 8.0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
+def best_of(function: Callable[[], None], n: int = 30) -> float:
+    """Seconds of the fastest of n calls: the one that the machine disturbed least."""
+    times_s = []
+    for _ in range(n):
+        started_s = time.perf_counter()
+        function()
+        times_s.append(time.perf_counter() - started_s)
+    return min(times_s)
+
+
+def bare_remap() -> Callable[[], None]:
+    """Draw ``N_STEPS`` pictures of a straight road from given coordinates."""
+    camera = Camera()
+    atlas = np.random.default_rng(0).integers(0, 256, (N_D * len(LEVEL_DISTANCES_M), N_S, 3), dtype=np.uint8)
+    v, u = np.meshgrid(np.arange(28, camera.height_px), np.arange(camera.width_px), indexing="ij")
+    forward_m, left_m = (grid.astype(np.float32) for grid in camera.unproject(u, v))
+    map_s, map_d = forward_m * 10, np.clip(N_D / 2 - left_m * 20, 0, N_D - 1).astype(np.float32)
+    picture = np.empty((*u.shape, 3), np.uint8)
+
+    def draw() -> None:
+        for _ in range(N_STEPS):
+            cv2.remap(atlas, map_s, map_d, cv2.INTER_LINEAR, dst=picture, borderMode=cv2.BORDER_WRAP)
+
+    return draw
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_bench_world_step_against_a_bare_remap(benchmark, seed: int) -> None:
+    env = ProceduralEnv()
+    action = np.zeros(1, np.float32)
+
+    def reset() -> None:
+        env.reset(seed=seed)
+
+    def drive() -> None:
+        for _ in range(N_STEPS):
+            action[0] = env.expert_curvature_per_m()
+            env.step(action)
+
+    reset()
+    drive()
+    seconds, remap_s = [], best_of(bare_remap())
+    for _ in range(15):
+        reset()
+        seconds.append(best_of(drive, 1))
+    frames_per_s = N_STEPS / min(seconds)
+    benchmark.extra_info["frames_per_s"] = round(frames_per_s)
+    benchmark.extra_info["step_over_bare_remap"] = round(min(seconds) / remap_s, 2)
+    benchmark.pedantic(drive, setup=reset, rounds=10)
+    assert frames_per_s >= MIN_FRAMES_PER_S
+    assert min(seconds) / remap_s < MAX_STEP_OVER_REMAP
+
+
+def test_bench_world_reset(benchmark) -> None:
+    env = ProceduralEnv()
+    seconds = best_of(lambda: env.reset(seed=1), 5)
+    benchmark.extra_info["resets_per_s"] = round(1 / seconds, 1)
+    benchmark.pedantic(env.reset, kwargs={"seed": 2}, rounds=5)
+    assert seconds < 1.0
