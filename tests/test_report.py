@@ -252,7 +252,7 @@ def test_report_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
 
 def test_report_folder_that_cannot_be_written_is_rejected(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadInputError, match=r"^report: expected a folder that can be written, got [^\n]*$"):
+    with pytest.raises(BadInputError, match=r"^[^\n]*report.html: cannot be written [^\n]*$"):
         write_report(tmp_path / "file", _figures())
 
 

@@ -22,14 +22,12 @@ A figure that is not known is ``None`` or nan and is shown as a dash.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from driving.files import write_text
 from driving.report.finding import finding
 from driving.report.page import page
 from driving.report.words import Figures
-from sim.errors import BadInputError
 
 __all__ = ["finding", "write_report"]
 
@@ -42,19 +40,6 @@ def write_report(folder: str | Path, figures: Figures) -> Path:
     The file stands alone (style and plots inside, nothing fetched) but for the video it points to. Raises
     ``BadInputError`` where the folder cannot be written.
     """
-    text = page(figures)
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=".report-", suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(part).chmod(0o644)  # a temporary file is private by default
-            return Path(part).replace(folder / REPORT_NAME)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise BadInputError(
-            f"report: expected a folder that can be written, got {folder} ({error.strerror}); choose another"
-        ) from None
+    path = Path(folder) / REPORT_NAME
+    write_text(path, page(figures))
+    return path
