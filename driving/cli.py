@@ -337,6 +337,7 @@ def train_(
     shadow: Annotated[float, typer.Option(help="Probability of shadows and streaks.")] = _AUGMENT.shadow,
     noise: Annotated[float, typer.Option(help="White noise up to this deviation.")] = _AUGMENT.noise,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
+    log_every: Annotated[int, typer.Option(min=0, help="Print the loss every so many steps; 0: never.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
 ) -> None:
     """Train a policy on drives; reproducible from this command line and the drives.
@@ -368,7 +369,7 @@ def train_(
 
     def on_step(step: int, loss: float) -> None:
         advance()
-        if not sys.stderr.isatty() and ((step + 1) % 100 == 0 or step + 1 == steps):
+        if log_every and ((step + 1) % log_every == 0 or step + 1 == steps):
             print(f"step {step + 1}/{steps} loss {loss:.4f}", file=sys.stderr, flush=True)
 
     with bar:

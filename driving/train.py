@@ -49,7 +49,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    n_steps: int = 1000
+    n_steps: int = 1800
     batch: int = 20
     window: int = 16
     n_warmup: int = 4
@@ -57,7 +57,7 @@ class TrainConfig:
     lr_core: float = 1e-2
     lr_rise: float = 0.05
     clip_norm: float = 10.0
-    weight_exponent: float = 0.0
+    weight_exponent: float = 0.02
     bfloat16: bool = False
     checkpoint_every: int = 250
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -133,6 +133,8 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         error_rad = start.uniform(-config.start_heading_rad, config.start_heading_rad)
         offset_m = float((options or {}).get("lateral_offset_m", offset_m))
         error_rad = float((options or {}).get("heading_error_rad", error_rad))
+        if not np.isfinite([offset_m, error_rad]).all():
+            raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
         x_m, y_m, heading = self.road.pose_at(self._s_m)
         self.state = VehicleState(
             x_m - offset_m * np.sin(heading),

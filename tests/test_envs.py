@@ -224,6 +224,12 @@ def test_procedural_place_on_the_road_changes_nothing_else():
         assert far_info[name] == pytest.approx(info[name], abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["lateral_offset_m", "heading_error_rad"])
+def test_procedural_rejects_a_start_that_is_no_number(name):
+    with pytest.raises(BadInputError, match="finite"):
+        ProceduralEnv().reset(seed=4, options={name: float("nan")})
+
+
 @pytest.mark.parametrize("place_m", [-1.0, 1e6, float("nan")])
 def test_procedural_rejects_a_place_off_the_road(place_m):
     with pytest.raises(BadInputError, match="along_road_m"):
