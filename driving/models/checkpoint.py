@@ -56,7 +56,9 @@ def save(policy: Policy, folder: str | os.PathLike[str], metrics: dict[str, Any]
             save_file(weights, unfinished / WEIGHTS)
             for name, text in texts.items():
                 (unfinished / name).write_text(text, encoding="utf-8")
-            shutil.copymode(unfinished / CONFIG, unfinished / WEIGHTS)  # safetensors writes for the owner alone
+            shutil.copymode(
+                unfinished / CONFIG, unfinished / WEIGHTS
+            )  # safetensors writes for the owner alone
             folder.mkdir(exist_ok=True)
             for name in (WEIGHTS, METRICS, CONFIG):  # a new folder is a checkpoint only with its config
                 (unfinished / name).replace(folder / name)
