@@ -12,7 +12,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [text for found, text in fences if found == language]
 
 
 def test_readme_test_command_is_exactly_what_ci_runs():
@@ -45,7 +46,7 @@ def test_readme_file_tree_exists():
     (tree,) = [block for block in blocks("") if "driving/" in block]
     folder = ROOT
     for line in tree.splitlines():
-        names = line[:24].split()
+        names = re.split(r"\s{2,}", line.strip())[0].split()
         if not line.startswith(" "):
             folder = ROOT / names[0]
             assert folder.is_dir(), line
