@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import TITLES, Onlooker, compare, condition_of, heading_for, looks_in_env
+from driving.compare import TITLES, Onlooker, compare, condition_of, heading_for
 from driving.files import write_json
+from driving.looks import looks_in_env
 from driving.models.policy import Policy
 from driving.noise import Noise
 from driving.report import write_report

@@ -10,10 +10,11 @@ import sim  # noqa: F401  (registers the environments)
 from driving import compare as compare_module
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import map_similarity
-from driving.compare import Onlooker, attend, looks_in_env, looks_on_drive
+from driving.compare import Onlooker, attend
+from driving.looks import looks_in_env, looks_on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
-from driving.rollout import EpisodeLog
+from driving.rollout import NOISE_STREAM, EpisodeLog
 from driving.train import predict
 from sim.errors import BadInputError
 
@@ -118,7 +119,7 @@ def test_compare_without_masks_has_no_share(make_drive, small_policy):
 def test_compare_similarity_is_that_of_the_same_frame_with_and_without_noise(make_drive, small_policy):
     drive, noise, seed = make_drive(35), Noise("gaussian", 0.05), 4
     figures = attend({"a": small_policy()}, drive, brightness, noise, seed=seed)
-    rng = np.random.default_rng([seed, compare_module.NOISE_STREAM])
+    rng = np.random.default_rng([seed, NOISE_STREAM])
     noisy = np.stack([noise(frame, rng) for frame in drive.frames])
     maps = [frames.astype(np.float64).mean(axis=3) / 255 for frames in (drive.frames, noisy)]
     expected = map_similarity(*maps).mean()
