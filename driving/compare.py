@@ -91,18 +91,19 @@ class Onlooker:
         if self.noisy:
             clean = self.method(self.policy, _frames([look.clean_frame for look in looks]), states).numpy()
             self.tally.similarity += map_similarity(clean, maps).tolist()
-        known = [i for i, look in enumerate(looks) if look.road_mask is not None]
-        masks = {i: mask for i in known if (mask := looks[i].road_mask) is not None}
+        masks = {i: look.road_mask for i, look in enumerate(looks) if look.road_mask is not None}
+        known = list(masks)
         untrained = [
-            self.method(other, frames[known], states[known] * 0).numpy() for other in self.untrained if known
+            dict(zip(known, self.method(other, frames[known], states[known] * 0).numpy(), strict=True))
+            for other in self.untrained
+            if known
         ]
         scored = []
         for i, look in enumerate(looks):
             if i in masks:
-                k = known.index(i)
                 self.tally.area.append(float(road_area_share(masks[i])))
                 self.tally.on_road.append(float(on_road_share(maps[i], masks[i])))
-                shares = [on_road_share(other[k], masks[i]) for other in untrained]
+                shares = [on_road_share(other[i], masks[i]) for other in untrained]
                 self.tally.untrained_on_road.append(float(np.mean(shares)))
             figures = self.tally.figures()
             scored.append(Seen(look, maps[i], figures["on_road_share"], figures["untrained_on_road_share"]))
