@@ -6,30 +6,23 @@ import ctypes
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import cv2
-import gymnasium
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
-import sim  # noqa: F401  (registers the environments)
 from driving import compare
 from driving.attention import ATTRIBUTIONS
+from driving.console import print_table, progress_bar, shown
 from driving.data import AugmentConfig, load_drive, parse_drive_spec
 from driving.demo import run_demo
 from driving.files import write_json
 from driving.models import checkpoint
 from driving.models.policy import CORES, Policy, PolicyConfig, build_policy
 from driving.noise import parse_noise
-from driving.rollout import timed_rollout
+from driving.settings import drive_settings, env_maker, known_envs, parse_env_options, parse_vary
 from driving.train import TrainConfig, evaluate, train
 from sim import drive as drive_io
 from sim.conventions import FRAME_RATE_HZ
@@ -43,7 +36,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks.",
 )
-console = Console()
 MAX_SECONDS = 3600.0
 
 PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or name of a shipped one.")]
@@ -70,24 +62,6 @@ def parse_seeds(text: str) -> range:
     return range(int(start), int(stop))
 
 
-def parse_env_options(options: list[str] | None) -> dict[str, Any]:
-    """``NAME=VALUE`` each; numbers become numbers.
-
-    >>> parse_env_options(["min_radius_m=50", "look=plain"])
-    {'min_radius_m': 50.0, 'look': 'plain'}
-    """
-    parsed: dict[str, Any] = {}
-    for option in options or []:
-        name, equals, value = option.partition("=")
-        if not equals or not name:
-            raise BadInputError(f"env-option: expected NAME=VALUE, got {option!r}")
-        try:
-            parsed[name] = float(value)
-        except ValueError:
-            parsed[name] = value
-    return parsed
-
-
 def check_seconds(seconds: float) -> float:
     """A time that holds at least one frame and ends some day."""
     if not 1.0 / FRAME_RATE_HZ <= seconds <= MAX_SECONDS:
@@ -95,76 +69,6 @@ def check_seconds(seconds: float) -> float:
             f"seconds: expected {1.0 / FRAME_RATE_HZ:g} (one frame) to {MAX_SECONDS:g}, got {seconds:g}"
         )
     return seconds
-
-
-def known_envs() -> list[str]:
-    """Ids of the environments that keep the Env contract."""
-    return sorted(key for key in gymnasium.registry if key.startswith("lane/"))
-
-
-def env_maker(
-    env_id: str, options: dict[str, Any], seconds: float, render: bool = False
-) -> Callable[[], Any]:
-    """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once."""
-    if env_id not in known_envs():
-        raise BadInputError(f"environment: expected one of {', '.join(known_envs())}, got {env_id!r}")
-    if env_id == "lane/Procedural-v0":
-        options = {"episode_seconds": seconds} | options
-
-    def make() -> Any:
-        # The checkers of gymnasium.make look at every observation; the tests do that once for all.
-        return gymnasium.make(
-            env_id, render_mode="rgb_array" if render else None, disable_env_checker=True, **options
-        ).unwrapped
-
-    try:
-        make().close()
-    except (TypeError, gymnasium.error.Error) as error:
-        raise BadInputError(f"environment {env_id}: options {options}: {error}") from None
-    return make
-
-
-def progress_bar(what: str, total: int | None) -> tuple[Progress, Callable[[], None]]:
-    """A bar and the function that moves it on; silent when the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-    task = bar.add_task(what, total=total)
-    return bar, lambda: bar.advance(task)
-
-
-HEADINGS = {
-    "title": "network",
-    "crashes_per_km": "crashes/km",
-    "mean_abs_lateral_offset_m": "|offset| m",
-    "frames_per_s": "frames/s",
-    "on_road_share": "on road",
-    "untrained_on_road_share": "untrained",
-    "ssim_clean_noisy": "SSIM clean, noisy",
-    "road_area_share": "road area",
-    "n_mask_frames": "n with mask",
-    "rmse_curvature_per_m": "RMSE 1/m",
-    "zero_rmse_curvature_per_m": "of zero 1/m",
-    "rmse_steering_wheel_rad": "RMSE wheel rad",
-    "zero_rmse_steering_wheel_rad": "of zero wheel rad",
-}
-"""JSON keys as a table shows them, where words would be too long for 80 columns."""
-
-
-def print_table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Rows of equal keys as a table."""
-    # Text, not str: a path may hold brackets, which rich would take for markup.
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
-    for key, value in rows[0].items():
-        # Words instead of one long name, so that a narrow terminal breaks headings and does not cut them off.
-        side: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
-        table.add_column(HEADINGS.get(key, key.replace("_", " ")), justify=side, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row.values()))
-    console.print(table)
-
-
-def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def check_writable(path: Path) -> None:
@@ -254,22 +158,30 @@ def import_(
     print(f"{dst}: {len(drive)} frames, {len(drive.segments())} piece(s)")
 
 
+_KICKS = Disturbance()
+
+
 @app.command("record")
 def record_(
     out: Annotated[Path, typer.Option(help="Folder of the drive to make.")],
     env: EnvOption = "lane/Procedural-v0",
-    seeds: SeedsOption = "0:1200",
+    seeds: SeedsOption = "10000:12400",
     seconds: SecondsOption = 1.6,
     seed: Annotated[int, typer.Option(min=0, help="Of the disturbances.")] = 0,
     recoveries: Annotated[
         bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")
     ] = True,
+    kick_mps2: Annotated[
+        float, typer.Option(min=0.0, help="Hardest kick, as lateral acceleration.")
+    ] = _KICKS.max_lateral_acceleration_mps2,
+    start_offset_m: Annotated[float, typer.Option(min=0.0, help="Furthest start off the middle.")] = 0.9,
+    start_heading_rad: Annotated[float, typer.Option(min=0.0, help="Largest start askew.")] = 0.06,
     env_option: EnvOptionsOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
 ) -> None:
     """Record the privileged expert, one short episode a seed.
 
-    Example: liquid-lane record --out recordings/world --seeds 0:1200 --seconds 1.6
+    Example: liquid-lane record --out recordings/world --seeds 10000:12400
     """
     check_new_drive(out, overwrite)
     episodes = parse_seeds(seeds)
@@ -280,7 +192,9 @@ def record_(
             episodes,
             seconds,
             seed=seed,
-            disturbance=Disturbance() if recoveries else None,
+            disturbance=Disturbance(max_lateral_acceleration_mps2=kick_mps2) if recoveries else None,
+            start_offset_m=start_offset_m,
+            start_heading_rad=start_heading_rad,
             on_episode=advance,
         )
     drive_io.save(drive, out, overwrite=overwrite)
@@ -345,6 +259,9 @@ def train_(
     weight_exponent: Annotated[
         float, typer.Option(help="a in exp(a |curvature x 1000|).")
     ] = _TRAIN.weight_exponent,
+    speed_exponent: Annotated[
+        float, typer.Option(help="b in (speed / 10 m/s)^b.")
+    ] = _TRAIN.speed_exponent,
     bfloat16: Annotated[bool, typer.Option(help="Convolutions in bfloat16.")] = _TRAIN.bfloat16,
     initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     mirror: Annotated[float, typer.Option(help="Probability of a mirror image.")] = _AUGMENT.mirror,
@@ -377,6 +294,7 @@ def train_(
         lr_encoder=lr_encoder,
         lr_core=DEFAULT_LR_CORE[policy.config.core] if lr_core is None else lr_core,
         weight_exponent=weight_exponent,
+        speed_exponent=speed_exponent,
         bfloat16=bfloat16,
         augment=AugmentConfig(
             mirror=mirror, shift_m=shift_m, yaw_rad=yaw_rad, light=light, shadow=shadow, noise=noise
@@ -427,33 +345,32 @@ def drive_(
         Path | None, typer.Option(help="Write the first episode, with its attention, as mp4.")
     ] = None,
     env_option: EnvOptionsOption = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="NAME=V1,V2: drive all seeds at each value; repeated: all combinations."),
+    ] = None,
 ) -> None:
-    """Drive in closed loop, many episodes at once; crashes, offsets and an optional video.
+    """Drive in closed loop, many episodes at once; crashes and offsets for each setting, an optional video.
 
-    Example: liquid-lane drive --policy ltc19 --seeds 1000:1020 --seconds 60 --noise gaussian:0.1
+    Example: liquid-lane drive --policy ltc19 --seeds 1000:1020 --seconds 60 --vary weather=clear,night
     """
     for path in (json, video):
         if path is not None:
             check_writable(path)
-    options = parse_env_options(env_option)
+    options, variations = parse_env_options(env_option), parse_vary(vary)
     check_seconds(seconds)
     model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
-    bar, advance = progress_bar("driving", len(episodes))
+    bar, advance = progress_bar("driving", len(episodes) * len(variations))
     with bar:
-        _, figures = timed_rollout(
-            model,
-            env_maker(env, options, seconds),
-            episodes,
-            seconds,
-            corruption,
-            on_episode=lambda log: advance(),
+        figures = drive_settings(
+            model, env, options, variations, episodes, seconds, corruption, lambda log: advance()
         )
     if json is not None:
         write_json(json, figures)
     if video is not None:
         compare.attend(
             {policy: model},
-            env_maker(env, options, seconds, render=True),
+            env_maker(env, options | variations[0], seconds, render=True),
             ATTRIBUTIONS["visual_backprop"],
             corruption,
             seconds,
@@ -461,8 +378,20 @@ def drive_(
             video,
             source_name=f"{env}, seed {episodes[0]}",
         )
-    shown = {key: value for key, value in figures.items() if key != "episodes"}
-    print_table(f"{policy} in {env}, {noise or 'clean'}, {len(episodes)} episodes", [shown])
+    title = f"{policy} in {env}, {noise or 'clean'}, {figures['frames_per_s']:g} frames/s"
+    print_table(title, _rows_of_settings(figures))
+
+
+def _rows_of_settings(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each setting, and one over everything."""
+    keys = ("crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share")
+    total = {"n_episodes": len(figures["episodes"]), **{key: figures[key] for key in keys}}
+    rows = [
+        {"setting": " ".join(f"{name}={shown(value)}" for name, value in row["setting"].items())}
+        | {key: row[key] for key in total}
+        for row in figures["settings"]
+    ]
+    return [*rows, {"setting": "all", **total}]
 
 
 @app.command("attend")
@@ -546,13 +475,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
+MANY_VALUED = ("--policies", "--data", "--validate", "--env-option", "--vary")
+
+
 def _spread(arguments: list[str]) -> list[str]:
     """``--policies P Q`` -> ``--policies P --policies Q``, for the options that take many values."""
     spread: list[str] = []
     many: str | None = None
     for argument in arguments:
         if argument.startswith("-"):
-            many = argument if argument in ("--policies", "--data", "--validate", "--env-option") else None
+            many = argument if argument in MANY_VALUED else None
         elif many is not None and spread[-1] != many:
             spread.append(many)
         spread.append(argument)

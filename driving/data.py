@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from sim import drive as drive_io
 from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.drive import Drive
+from sim.drive import load_drive as load_drive
+from sim.drive import parse_drive_spec as parse_drive_spec
 from sim.errors import BadInputError
 
 MAX_ASPECT_ERROR = 0.02
-
-
-def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
-    """A drive's folder and the rows wanted of it, from ``FOLDER`` or ``FOLDER@A:B`` (B not included).
-
-    >>> parse_drive_spec("drives/b@960:")
-    (PosixPath('drives/b'), slice(960, None, None))
-    """
-    folder, at, rows = spec.rpartition("@")
-    if not at:
-        return Path(spec), None
-    start, colon, stop = rows.partition(":")
-    if not colon or not all(part == "" or part.isdecimal() for part in (start, stop)):
-        raise BadInputError(
-            f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}"
-        )
-    return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
-
-
-def load_drive(spec: str, masks: bool = False) -> Drive:
-    """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded, with its road masks if asked for."""
-    folder, rows = parse_drive_spec(spec)
-    return drive_io.load(folder, rows, masks)
 
 
 def policy_frames(
@@ -111,11 +88,12 @@ def recovery_curvature_per_m(
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of T frames: frames uint8 (B, T, H, W, 3), curvature_per_m and dt_s float32 (B, T)."""
+    """Windows of T frames: uint8 (B, T, H, W, 3), their labels, time steps and speeds float32 (B, T)."""
 
     frames: np.ndarray
     curvature_per_m: np.ndarray
     dt_s: np.ndarray
+    speed_mps: np.ndarray
 
 
 class Windows:
@@ -124,7 +102,7 @@ class Windows:
     Args:
         drives: any sizes of the policy's aspect ratio.
         length: frames a window.
-        typical_speed_mps: assumed where a drive has no speed (for the recovery correction only).
+        typical_speed_mps: assumed where a drive has no speed.
         height_px, width_px: size of the policy's pictures.
     """
 
@@ -175,7 +153,7 @@ class Windows:
         """
         order = np.random.default_rng([*seed, 0])
         chosen = self._starts[order.integers(len(self._starts), size=batch)]
-        frames, labels, times = [], [], []
+        frames, labels, times, speeds = [], [], [], []
         streams = {name: np.random.default_rng([*seed, 1 + i]) for i, name in enumerate(_STREAMS)}
         for i_drive, start in chosen:
             rows = slice(start, start + self.length)
@@ -187,7 +165,8 @@ class Windows:
             frames.append(window)
             labels.append(label)
             times.append(self._dt_s[i_drive][rows])
-        return Batch(np.stack(frames), np.stack(labels).astype(np.float32), np.stack(times))
+            speeds.append(self._speed_mps[i_drive][rows])
+        return Batch(np.stack(frames), np.stack(labels).astype(np.float32), np.stack(times), np.stack(speeds))
 
 
 _STREAMS = ("mirror", "viewpoint", "light", "shadow", "noise")

@@ -15,6 +15,8 @@ from sim.errors import BadInputError
 
 NOISE_STREAM = 7
 """Key of the corruption's random stream beside the episode's seed."""
+BEYOND_SUPPORT = "beyond support"
+"""How an env's reason begins that ended an episode because its world cannot show where the car went."""
 
 
 @dataclass
@@ -28,6 +30,9 @@ class EpisodeLog:
         lateral_offset_m, curvature_per_m: after each step, and the command given before it.
         time_s: of each entry.
         lane_half_width_m: where the env tells it.
+        truncation: the reason, where the env gave one for ending the episode without a crash.
+        setting: what the env drew for the episode, such as season and weather.
+        planned_s: how long the episode could have lasted; None where nobody planned it.
     """
 
     seed: int
@@ -37,6 +42,9 @@ class EpisodeLog:
     curvature_per_m: list[float] = field(default_factory=list)
     time_s: list[float] = field(default_factory=list)
     lane_half_width_m: float | None = None
+    truncation: str | None = None
+    setting: dict[str, Any] = field(default_factory=dict)
+    planned_s: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -47,11 +55,25 @@ class EpisodeLog:
     def mean_abs_offset_m(self) -> float:
         return float(np.mean(np.abs(self.lateral_offset_m))) if self.lateral_offset_m else 0.0
 
+    @property
+    def missing_m(self) -> float:
+        """What a perfect driver would have driven in the time that was left when the car was lost.
+
+        Lost: it crashed, or went beyond what its world can show. The time left counts up to ``planned_s``, at the
+        mean speed so far. Episodes that ran to the end of their time or of their recording miss nothing.
+        """
+        lost = self.crashed or (self.truncation or "").startswith(BEYOND_SUPPORT)
+        if not lost or self.planned_s is None or not self.seconds > 0:
+            return 0.0
+        return max(self.planned_s - self.seconds, 0.0) * self.distance_m / self.seconds
+
     def summary(self) -> dict[str, Any]:
         """The row of this episode in a report."""
         return {
             "seed": self.seed,
+            "setting": self.setting,
             "crashed": self.crashed,
+            "truncation": self.truncation,
             "distance_m": round(self.distance_m, 3),
             "mean_abs_offset_m": round(self.mean_abs_offset_m, 5),
         }
@@ -101,6 +123,9 @@ def drive_steps(
     observations, infos = map(
         list, zip(*(env.reset(seed=log.seed) for env, log in zip(envs, logs, strict=True)), strict=True)
     )
+    for log, info in zip(logs, infos, strict=True):
+        log.setting = dict(info.get("setting", {}))
+        log.planned_s = min(seconds, float(info.get("episode_seconds_available", seconds)))
     noise_rngs = [np.random.default_rng([log.seed, NOISE_STREAM]) for log in logs]
     state = policy.initial_state(len(envs))
     running = list(range(len(envs)))
@@ -138,6 +163,7 @@ def drive_steps(
             log.distance_m = float(infos[i]["distance_m"])
             log.lane_half_width_m = infos[i].get("lane_half_width_m")
             log.crashed = bool(terminated)
+            log.truncation = infos[i].get("truncation") if truncated and not terminated else None
             if not (terminated or truncated or log.seconds > seconds - 0.5 * dt):
                 still.append(i)
         running = still
@@ -156,7 +182,8 @@ def rollout(
 
     Args:
         policy: is put into eval mode.
-        make_env: a new environment of the Env contract; called once a slot.
+        make_env: a new environment of the Env contract; called once a slot. If its class says
+            ``MAX_PER_PROCESS``, there are never more of them.
         seeds: one episode each.
         seconds: longest duration of an episode.
         corruption: applied to what the policy sees, never to the world.
@@ -172,7 +199,9 @@ def rollout(
     logs = [EpisodeLog(seed) for seed in seeds]
     envs: list[Any] = []
     try:
-        for _ in range(min(n_parallel, len(logs))):
+        envs.append(make_env())
+        n_parallel = min(n_parallel, getattr(type(envs[0]), "MAX_PER_PROCESS", n_parallel))
+        for _ in range(1, min(n_parallel, len(logs))):
             envs.append(make_env())  # one by one: those made are closed if the next one fails
         for first in range(0, len(logs), n_parallel):
             batch = logs[first : first + n_parallel]
@@ -199,21 +228,35 @@ def _check_size(policy: Policy, env: Any) -> None:
 
 
 def summarise(logs: Sequence[EpisodeLog], wall_seconds: float) -> dict[str, Any]:
-    """The figures of ``liquid-lane drive --json``.
-
-    ``mean_abs_lateral_offset_m`` is over all driven steps of all episodes.
-    """
+    """The figures of ``liquid-lane drive --json``: every episode, those of ``totals``, and frames a second."""
     n_steps = sum(len(log.lateral_offset_m) for log in logs)
-    km = sum(log.distance_m for log in logs) / 1000.0
-    crashes = sum(log.crashed for log in logs)
-    offsets = np.concatenate([np.abs(log.lateral_offset_m) for log in logs])
+    figures = totals(logs)
+    del figures["n_episodes"]
     return {
         "episodes": [log.summary() for log in logs],
+        **figures,
+        "frames_per_s": round(n_steps / wall_seconds, 1),
+    }
+
+
+def totals(logs: Sequence[EpisodeLog]) -> dict[str, Any]:
+    """Sums and means over episodes.
+
+    ``mean_abs_lateral_offset_m`` is over all driven steps. ``kept_share`` is the distance driven in the lane over
+    the distance that a perfect driver would have driven, ``EpisodeLog.missing_m`` more: 1 when no car was lost.
+    Both rates are None without any distance.
+    """
+    metres = sum(log.distance_m for log in logs)
+    missing_m = sum(log.missing_m for log in logs)
+    km, crashes = metres / 1000.0, sum(log.crashed for log in logs)
+    offsets = np.concatenate([np.abs(log.lateral_offset_m) for log in logs])
+    return {
+        "n_episodes": len(logs),
         "crashes": crashes,
         "km": round(km, 4),
         "crashes_per_km": round(crashes / km, 4) if km > 0 else None,
         "mean_abs_lateral_offset_m": round(float(offsets.mean()), 5),
-        "frames_per_s": round(n_steps / wall_seconds, 1),
+        "kept_share": round(metres / (metres + missing_m), 5) if km > 0 else None,
     }
 
 

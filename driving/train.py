@@ -43,6 +43,8 @@ class TrainConfig:
         clip_norm: largest norm of the gradient.
         weight_exponent: weight of a frame's error is exp(a |curvature x 1000|); the paper's a, 0.1 for open
             loop and 0 for closed loop.
+        speed_exponent: and (speed / 10 m/s) to this power: what a wrong curvature does to the place on the
+            road grows with the square of the speed.
         bfloat16: run the convolutions in bfloat16 (faster where the processor has it).
         checkpoint_every: steps between two resume points.
         augment: what is done to the windows.
@@ -58,6 +60,7 @@ class TrainConfig:
     lr_rise: float = 0.05
     clip_norm: float = 10.0
     weight_exponent: float = 0.02
+    speed_exponent: float = 2.0
     bfloat16: bool = False
     checkpoint_every: int = 250
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -75,20 +78,28 @@ class TrainConfig:
                 raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
         if not 0 <= self.lr_rise <= 1:
             raise BadInputError(f"training: lr_rise must be from 0 to 1, got {self.lr_rise}")
-        if not (math.isfinite(self.weight_exponent) and self.weight_exponent >= 0):
-            raise BadInputError(f"training: weight_exponent must be at least 0, got {self.weight_exponent}")
+        for name in ("weight_exponent", "speed_exponent"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
 
 
 def weighted_squared_error(
-    predicted: Tensor, target: Tensor, unit_per_m: float, weight_exponent: float, n_warmup: int = 0
+    predicted: Tensor,
+    target: Tensor,
+    speed_mps: Tensor,
+    unit_per_m: float,
+    weight_exponent: float,
+    speed_exponent: float = 0.0,
+    n_warmup: int = 0,
 ) -> Tensor:
-    """sum(exp(a |y|) (yhat - y)^2) / sum(exp(a |y|)), y = 1000 x curvature, of (B, T) in 1/m.
+    """sum(w (yhat - y)^2) / sum(w) with w = exp(a |y|) (speed / 10 m/s)^b, y = 1000 x curvature, of (B, T) in 1/m.
 
-    Lechner et al. 2020. The squared error is in the policy's unit; the first ``n_warmup`` frames are left
-    out.
+    Lechner et al. 2020, who have no speed term. The squared error is in the policy's unit; the first ``n_warmup``
+    frames are left out.
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
     weight = torch.exp(weight_exponent * 1000.0 * target.abs())
+    weight = weight * (speed_mps[:, n_warmup:].clamp(min=1.0) / 10.0) ** speed_exponent  # 1: a car that stands
     return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / weight.sum()
 
 
@@ -146,7 +157,13 @@ def train(
         features = features.float().unflatten(0, target.shape)  # (B, T, N)
         predicted, _ = policy.decode(features, None, torch.from_numpy(batch.dt_s))
         loss = weighted_squared_error(
-            predicted, target, policy.config.curvature_unit_per_m, config.weight_exponent, config.n_warmup
+            predicted,
+            target,
+            torch.from_numpy(batch.speed_mps),
+            policy.config.curvature_unit_per_m,
+            config.weight_exponent,
+            config.speed_exponent,
+            config.n_warmup,
         )
         optimizer.zero_grad()
         loss.backward()

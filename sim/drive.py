@@ -319,6 +319,29 @@ def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> D
         )
 
 
+def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
+    """A drive's folder and the rows wanted of it, from ``FOLDER`` or ``FOLDER@A:B`` (B not included).
+
+    >>> parse_drive_spec("drives/b@960:")
+    (PosixPath('drives/b'), slice(960, None, None))
+    """
+    folder, at, rows = spec.rpartition("@")
+    if not at:
+        return Path(spec), None
+    start, colon, stop = rows.partition(":")
+    if not colon or not all(part == "" or part.isdecimal() for part in (start, stop)):
+        raise BadInputError(
+            f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}"
+        )
+    return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
+
+
+def load_drive(spec: str, masks: bool = False) -> Drive:
+    """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded, with its road masks if asked for."""
+    folder, rows = parse_drive_spec(spec)
+    return load(folder, rows, masks)
+
+
 def _row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, int]:
     start = 0 if rows is None or rows.start is None else rows.start
     stop = n_frames if rows is None or rows.stop is None else rows.stop

@@ -2,67 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from sim.atmosphere import draw_atmosphere
+from sim.birds_eye import draw_birds_eye, side_by_side
 from sim.camera import Camera
-from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
+from sim.conventions import FRAME_RATE_HZ, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
+from sim.families import FAMILIES
+from sim.procedural_config import ProceduralConfig
 from sim.render import Renderer
-from sim.road import random_road
+from sim.road import Road, random_road
+from sim.roadside import draw_roadside
 from sim.scene import draw_scene
-from sim.vehicle import VehicleConfig, VehicleState, advance
+from sim.speed import speed_profile
+from sim.surface_class import SurfaceClass
+from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
+from sim.window import Window
 
 # One random stream for each cause: changing one leaves the others as they were.
-_STREAMS = {"road": 0, "look": 1, "vehicle": 2, "start": 3}
+_STREAMS = {
+    "road": 0,
+    "look": 1,
+    "vehicle": 2,
+    "start": 3,
+    "setting": 4,
+    "hills": 5,
+    "roadside": 6,
+    "air": 7,
+    "grain": 8,
+}
 DISPLAY_SCALE = 3
+BIRDS_EYE_AHEAD_M, BIRDS_EYE_BEHIND_M = 45.0, 15.0
 START_OPTIONS = ("along_road_m", "lateral_offset_m", "heading_error_rad")
-
-
-@dataclass(frozen=True)
-class ProceduralConfig:
-    """Options of ``gymnasium.make("lane/Procedural-v0", ...)``.
-
-    Attributes:
-        episode_seconds: after this time the episode is truncated.
-        min_radius_m, max_radius_m: range of the curves' radii.
-        min_speed_mps, max_speed_mps: range of the constant speed of an episode; it is lowered where the
-            tightest curve would ask for more than ``max_lateral_acceleration_mps2``.
-        start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
-    """
-
-    episode_seconds: float = 60.0
-    min_radius_m: float = 40.0
-    max_radius_m: float = 400.0
-    min_speed_mps: float = 8.0
-    max_speed_mps: float = 14.0
-    max_lateral_acceleration_mps2: float = 3.5
-    start_offset_m: float = 0.2
-    start_heading_rad: float = 0.02
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
-                raise BadInputError(f"expected a finite number of at least 0 for {name}, got {value!r}")
-        if not 0 < self.episode_seconds <= 3600:
-            raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
-        for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
-            if not 0 < getattr(self, low) <= getattr(self, high):
-                raise BadInputError(
-                    f"expected 0 < {low} <= {high}, got {getattr(self, low)}, {getattr(self, high)}"
-                )
-        if self.min_radius_m < 20:
-            raise BadInputError(
-                f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}"
-            )
+_VEHICLE_OPTIONS = {field.name for field in fields(VehicleConfig)}
 
 
 class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
-    """Keep a car in its lane on an endless variety of winding roads, seen by a front camera.
+    """Keep a car in its lane on an endless variety of roads, seasons and weathers, seen by a front camera.
 
     | | |
     | --- | --- |
@@ -74,36 +56,41 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | truncated | ``episode_seconds`` are over |
 
     ``info``: ``lateral_offset_m``, ``heading_error_rad``, ``speed_mps``, ``dt_s``, ``distance_m`` (driven since
-    the start), ``road_mask`` bool (78, 200), ``lane_half_width_m``, ``curvature_per_m`` (what the car does),
-    ``road_curvature_per_m``.
+    the start), ``lane_half_width_m``, ``curvature_per_m`` (what the car does), ``road_curvature_per_m``,
+    ``setting`` (``family``, ``season``, ``weather``); bool (78, 200) ``road_mask`` (paved surface), ``lane_mask``
+    (own lane), ``marking_mask``, and uint8 ``class_map`` of ``sim.surface_class.SurfaceClass``: all of them exact,
+    and without what an object hides. ``truncation`` says why, once the episode is truncated.
 
-    Every episode draws its road, its looks, its car and its start from the seed, each from a stream of its own.
+    Options are the fields of ``ProceduralConfig`` and of ``sim.vehicle.VehicleConfig``. Every episode draws its
+    setting, road, hills, looks, roadside, air, car and start from the seed, each from a stream of its own.
     ``reset(options={"along_road_m": 120.0, "lateral_offset_m": 0.5, "heading_error_rad": 0.0})`` starts at a chosen
-    place, the wheels turned as the road is there; ``distance_m`` still counts from the start.
+    place, the car running on the road's curvature; ``distance_m`` still counts from the start.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise BadInputError(f"expected render_mode None or 'rgb_array', got {render_mode!r}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise BadInputError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        car = {name: options.pop(name) for name in list(options) if name in _VEHICLE_OPTIONS}
         try:
             self.config = ProceduralConfig(**options)
         except TypeError:
-            known = ", ".join(ProceduralConfig.__dataclass_fields__)
+            known = ", ".join([*ProceduralConfig.__dataclass_fields__, *sorted(_VEHICLE_OPTIONS)])
             raise BadInputError(
                 f"unknown environment option in {sorted(options)}; known are {known}"
             ) from None
         self.render_mode = render_mode
         self.camera = Camera()
-        self.vehicle = VehicleConfig()
-        self.expert = PurePursuit()
+        self.vehicle = VehicleConfig(**car)
+        self.expert = PurePursuit(rear_slip_s2_per_m=self.vehicle.rear_slip_s2_per_m)
         self.dt_s = 1.0 / FRAME_RATE_HZ
         limit = self.vehicle.max_curvature_per_m
         self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
         shape = (self.camera.height_px, self.camera.width_px, 3)
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self._display: Renderer | None = None
+        self._window: Window | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -114,51 +101,91 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
                 f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
             )
         super().reset(seed=seed)
-        episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
-        streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
-        config = self.config
-        speed_mps = streams["vehicle"].uniform(config.min_speed_mps, config.max_speed_mps)
-        grip_mps = np.sqrt(config.max_lateral_acceleration_mps2 * config.min_radius_m)
-        self.speed_mps = float(min(speed_mps, grip_mps))
+        self._episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         self._s_m = float((options or {}).get("along_road_m", 5.0))
         if not 0 <= self._s_m <= 1e5:
             raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
-        length_m = self._s_m + self.speed_mps * config.episode_seconds + 200.0
-        self.road = random_road(streams["road"], length_m, config.min_radius_m, config.max_radius_m)
-        self.scene = draw_scene(streams["look"])
-        self._renderer = Renderer(self.camera, self.scene)
+        self.setting = self.config.draw_setting(self._stream("setting"))
+        self._lay_road()
+        self._draw_looks()
+        self._place_car(options or {})
+        self._time_s, self._distance_m = 0.0, 0.0
+        answer = self._observe()
+        if self.render_mode == "human":
+            self.render()
+        return answer
+
+    def _stream(self, cause: str) -> np.random.Generator:
+        return np.random.default_rng([self._episode_seed, _STREAMS[cause]])
+
+    def _lay_road(self) -> None:
+        config, family = self.config, FAMILIES[self.setting["family"]]
+        slowest, fastest = config.range_of("min_speed_mps", "max_speed_mps", family.name)
+        top_speed_mps = float(self._stream("vehicle").uniform(slowest, fastest))
+        tightest_m, widest_m = config.range_of("min_radius_m", "max_radius_m", family.name)
+        self.road: Road = random_road(
+            self._stream("road"),
+            self._s_m + top_speed_mps * config.episode_seconds + 250.0,
+            tightest_m,
+            widest_m,
+            max_grade=family.max_grade if config.hills else 0.0,
+            mean_straight_m=family.mean_straight_m,
+            elevation_rng=self._stream("hills"),
+            max_arc_turn_rad=family.max_arc_turn_rad,
+            min_vertical_radius_m=family.min_vertical_radius_m,
+        )
+        self._speed_mps = speed_profile(self.road, top_speed_mps, config.max_lateral_acceleration_mps2)
+
+    def _draw_looks(self) -> None:
+        family, season = self.setting["family"], self.setting["season"]
+        atmosphere = draw_atmosphere(self._stream("air"), season, self.setting["weather"])
+        self.scene = draw_scene(self._stream("look"), family, atmosphere, self.config.lane_width_m)
+        self.roadside = (
+            draw_roadside(self._stream("roadside"), family, season, self.scene.section, self.road.length_m)
+            if self.config.roadside
+            else None
+        )
+        self._renderer = Renderer(self.camera, self.scene, self.roadside, self._stream("grain"))
         self._display = None
-        start = streams["start"]
+
+    def _place_car(self, options: dict[str, Any]) -> None:
+        start, config = self._stream("start"), self.config
         offset_m = start.uniform(-config.start_offset_m, config.start_offset_m)
         error_rad = start.uniform(-config.start_heading_rad, config.start_heading_rad)
-        offset_m = float((options or {}).get("lateral_offset_m", offset_m))
-        error_rad = float((options or {}).get("heading_error_rad", error_rad))
+        offset_m = float(options.get("lateral_offset_m", offset_m))
+        error_rad = float(options.get("heading_error_rad", error_rad))
         if not np.isfinite([offset_m, error_rad]).all():
             raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
         x_m, y_m, heading = self.road.pose_at(self._s_m)
-        self.state = VehicleState(
+        self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
+        self.state: VehicleState = steady_state(
             x_m - offset_m * np.sin(heading),
             y_m + offset_m * np.cos(heading),
             heading + error_rad,
-            float(
-                road_wheel_angle_from_curvature(self.road.curvature_at(self._s_m), self.vehicle.wheelbase_m)
-            ),
+            self.road.curvature_at(self._s_m),
+            self.speed_mps,
+            self.vehicle,
         )
-        self._time_s, self._distance_m = 0.0, 0.0
-        return self._observe()
+        self._trail = [(self.state.x_m, self.state.y_m)]
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive one time step with a commanded path curvature (1/m); it must be finite."""
         if np.size(action) != 1 or not np.isfinite(action).all():
             raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
         command = float(np.asarray(action).reshape(-1)[0])
+        self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
         self.state = advance(self.state, command, self.speed_mps, self.dt_s, self.vehicle)
+        self._trail.append((self.state.x_m, self.state.y_m))
         self._time_s += self.dt_s
         self._distance_m += self.speed_mps * self.dt_s
         observation, info = self._observe()
         share = info["lateral_offset_m"] / info["lane_half_width_m"]
         terminated = bool(abs(share) > 1.0)
         truncated = not terminated and self._time_s > self.config.episode_seconds - 0.5 * self.dt_s
+        if truncated:
+            info["truncation"] = "end of time"
+        if self.render_mode == "human":
+            self.render()
         return observation, max(0.0, 1.0 - share * share), terminated, truncated, info
 
     def expert_curvature_per_m(self) -> float:
@@ -171,20 +198,56 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return min(max(command, -limit), limit)
 
     def render(self) -> np.ndarray | None:
-        """The camera's view at three times the size, for people: uint8 (234, 600, 3)."""
+        """A picture for people, uint8: the camera's view (234, 600, 3), a map (234, 234, 3), or both side by side."""
         if self.render_mode is None:
             return None
+        view = self.config.render_view
+        pictures = [self._camera_view()] if view != "birds_eye" else []
+        pictures += [self._map()] if view != "camera" else []
+        picture = pictures[0] if len(pictures) == 1 else side_by_side(*pictures)
+        if self.render_mode == "rgb_array":
+            return picture
+        self._window = self._window or Window("lane/Procedural-v0", FRAME_RATE_HZ)
+        self._window.show(picture)
+        return None
+
+    def _camera_view(self) -> np.ndarray:
         if self._display is None:
             size = (self.camera.height_px * DISPLAY_SCALE, self.camera.width_px * DISPLAY_SCALE)
-            self._display = Renderer(self.camera.resized(*size), self.scene)
+            self._display = Renderer(
+                self.camera.resized(*size), self.scene, self.roadside, self._stream("grain")
+            )
         state = self.state
-        return self._display.draw(self.road, self._s_m, state.x_m, state.y_m, state.heading_rad)[0]
+        return self._display.draw(
+            self.road, self._s_m, state.x_m, state.y_m, state.heading_rad, self._time_s
+        ).picture
+
+    def _map(self) -> np.ndarray:
+        near = np.abs(self.road.s_m - self._s_m) < BIRDS_EYE_AHEAD_M + 2 * BIRDS_EYE_BEHIND_M
+        section, state = self.scene.section, self.state
+        return draw_birds_eye(
+            np.stack([self.road.x_m[near], self.road.y_m[near]], axis=-1),
+            section.left_edge_m,
+            -section.right_edge_m,
+            section.lane_width_m / 2,
+            (state.x_m, state.y_m, state.heading_rad),
+            np.array(self._trail[-200:]),
+            size_px=self.camera.height_px * DISPLAY_SCALE,
+            ahead_m=BIRDS_EYE_AHEAD_M,
+            behind_m=BIRDS_EYE_BEHIND_M,
+        )
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
     def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
         state = self.state
         self._s_m, offset_m, lane_heading = self.road.locate(state.x_m, state.y_m, self._s_m)
-        picture, road_mask = self._renderer.draw(
-            self.road, self._s_m, state.x_m, state.y_m, state.heading_rad
+        view = self._renderer.draw(
+            self.road, self._s_m, state.x_m, state.y_m, state.heading_rad, self._time_s
         )
         info = {
             "lateral_offset_m": offset_m,
@@ -192,9 +255,13 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "speed_mps": self.speed_mps,
             "dt_s": self.dt_s,
             "distance_m": self._distance_m,
-            "road_mask": road_mask,
+            "road_mask": view.road_mask,
+            "lane_mask": view.lane_mask,
+            "marking_mask": view.class_map == SurfaceClass.MARKING,
+            "class_map": view.class_map,
             "lane_half_width_m": self.scene.section.lane_width_m / 2,
-            "curvature_per_m": float(np.tan(state.road_wheel_angle_rad) / self.vehicle.wheelbase_m),
+            "curvature_per_m": path_curvature_per_m(state, self.speed_mps, self.vehicle),
             "road_curvature_per_m": self.road.curvature_at(self._s_m),
+            "setting": dict(self.setting),
         }
-        return picture, info
+        return view.picture, info

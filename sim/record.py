@@ -24,11 +24,13 @@ class Disturbance:
 
     Attributes:
         max_curvature_per_m: largest kick.
+        max_lateral_acceleration_mps2: a kick is never harder than this at the car's speed.
         mean_interval_s: average time between two kicks (exponential).
         min_duration_s, max_duration_s: how long one lasts.
     """
 
     max_curvature_per_m: float = 0.03
+    max_lateral_acceleration_mps2: float = 4.0
     mean_interval_s: float = 2.0
     min_duration_s: float = 0.3
     max_duration_s: float = 1.0
@@ -39,11 +41,12 @@ class _Kicks:
         self.config, self.rng = config, rng
         self.wait_s, self.left_s, self.size = rng.exponential(config.mean_interval_s), 0.0, 0.0
 
-    def step(self, dt_s: float) -> float:
+    def step(self, dt_s: float, speed_mps: float) -> float:
         """The curvature (1/m) to add during the next step."""
         if self.left_s > 0:
             self.left_s -= dt_s
-            return self.size
+            hardest = self.config.max_lateral_acceleration_mps2 / max(speed_mps, 1.0) ** 2
+            return min(max(self.size, -hardest), hardest)
         self.wait_s -= dt_s
         if self.wait_s <= 0:
             config = self.config
@@ -89,6 +92,7 @@ def record(
     if not hasattr(env, "expert_curvature_per_m"):
         raise BadInputError(f"record: {env} has no privileged expert; record in lane/Procedural-v0")
     frames, masks, times_s, labels, speeds = [], [], [], [], []
+    unknown = np.zeros((env.camera.height_px, env.camera.width_px), bool)
     clock_s = 0.0
     for i, episode_seed in enumerate(seeds):
         kick_rng, start_rng = (np.random.default_rng([seed, episode_seed, key]) for key in (0, 1))
@@ -103,19 +107,22 @@ def record(
         for _ in range(round(seconds / env.dt_s)):
             label = env.expert_curvature_per_m()
             frames.append(frame)
-            masks.append(info["road_mask"])
+            masks.append(info.get("road_mask"))
             times_s.append(clock_s)
             labels.append(label)
             speeds.append(info["speed_mps"])
             clock_s += info["dt_s"]
-            action = label + (kicks.step(env.dt_s) if kicks else 0.0)
+            action = label + (kicks.step(env.dt_s, speeds[-1]) if kicks else 0.0)
             frame, _, terminated, truncated, info = env.step(np.array([action], np.float32))
             if terminated or truncated:
                 break
         clock_s += EPISODE_GAP_S
         on_episode()
+    known = np.array([mask is not None for mask in masks])
     camera: Camera = env.camera
-    facts = VehicleFacts(name="kinematic bicycle", wheelbase_m=env.vehicle.wheelbase_m, steering_ratio=None)
+    facts = VehicleFacts(
+        name=f"simulated car of {type(env).__name__}", wheelbase_m=env.vehicle.wheelbase_m, steering_ratio=None
+    )
     meta = DriveMeta(
         source=f"{env.spec.id if env.spec else type(env).__name__}, pure-pursuit expert",
         licence="CC0-1.0",
@@ -129,5 +136,6 @@ def record(
         camera=camera,
         meta=meta,
         speed_mps=np.array(speeds, np.float32),
-        road_masks=np.stack(masks),
+        road_masks=np.stack([unknown if mask is None else mask for mask in masks]) if known.any() else None,
+        road_mask_known=known if known.any() and not known.all() else None,
     )

@@ -1,4 +1,4 @@
-"""What the world of one episode looks like: the road's cross-section, its ground texture and the panorama."""
+"""What the world of one episode looks like: the road's cross-section, its ground texture and the skyline."""
 
 from __future__ import annotations
 
@@ -7,43 +7,57 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-TEXEL_D_M = 0.05
-TEXEL_S_M = 0.1
-HALF_WIDTH_M = 20.0
-"""The texture reaches this far to both sides of the lane centre; beyond, its edge is repeated."""
-N_D = int(2 * HALF_WIDTH_M / TEXEL_D_M)
-N_S = 768
-"""Texels along the road, one period of 76.8 m; a multiple of every dash period used."""
-DASH_PERIODS_M = (6.4, 9.6, 12.8)
+from sim.atmosphere import Atmosphere
+from sim.markings import draw_markings
+from sim.section import CrossSection, draw_section
+from sim.shadows import draw_shadow
+from sim.skyline import draw_clouds, draw_ridges
+from sim.surface import (
+    HALF_WIDTH_M,
+    N_D,
+    N_S,
+    SOLID,
+    TEXEL_D_M,
+    TEXEL_S_M,
+    Pavement,
+    draw_pavement,
+    draw_shade,
+    grid_d_m,
+    noise,
+    paint_by,
+    ramp,
+)
+from sim.surface_class import SurfaceClass
+from sim.tiles import Tile, draw_tiles
+from sim.verge import draw_snow, draw_verge, litter_road
 
-VERGES = {  # two colours between which the ground beside the road varies, RGB in [0, 1]
-    "grass": ((0.20, 0.33, 0.12), (0.38, 0.47, 0.20)),
-    "dry grass": ((0.48, 0.42, 0.22), (0.63, 0.56, 0.33)),
-    "soil": ((0.33, 0.24, 0.16), (0.50, 0.38, 0.26)),
-    "sand": ((0.66, 0.57, 0.41), (0.80, 0.71, 0.53)),
-    "forest floor": ((0.12, 0.17, 0.08), (0.29, 0.26, 0.14)),
-}
-SKIES = {  # zenith, horizon
-    "clear": ((0.25, 0.45, 0.80), (0.72, 0.83, 0.93)),
-    "haze": ((0.55, 0.64, 0.74), (0.84, 0.86, 0.87)),
-    "overcast": ((0.60, 0.62, 0.65), (0.78, 0.79, 0.80)),
-    "evening": ((0.32, 0.38, 0.58), (0.95, 0.72, 0.50)),
-    "heavy cloud": ((0.36, 0.39, 0.43), (0.62, 0.64, 0.66)),
-}
+__all__ = [
+    "HALF_WIDTH_M",
+    "N_D",
+    "N_S",
+    "TEXEL_D_M",
+    "TEXEL_S_M",
+    "CrossSection",
+    "Scene",
+    "draw_scene",
+]
 
-
-@dataclass(frozen=True)
-class CrossSection:
-    """Lateral layout, metres from the centre of the own lane, left positive.
-
-    Attributes:
-        lane_width_m: of the own lane.
-        left_edge_m, right_edge_m: the paved surface lies between them; what the road mask shows.
-    """
-
-    lane_width_m: float
-    left_edge_m: float
-    right_edge_m: float
+# One random stream for each cause: the season moves no marking, a tile moves no shadow.
+_STREAMS = (
+    "section",
+    "markings",
+    "pavement",
+    "tiles",
+    "verge",
+    "snow",
+    "shadow",
+    "wet",
+    "tone",
+    "skyline",
+    "clouds",
+)
+_VISIBLE = 0.35
+"""Paint that hides at least this share of the ground counts as a marking."""
 
 
 @dataclass(frozen=True)
@@ -52,202 +66,135 @@ class Scene:
 
     Attributes:
         section: lateral layout of the road.
-        ground: (N_D, N_S, 3) float32 RGB in [0, 1]; row 0 is HALF_WIDTH_M to the left, columns run along the road.
-        sky: zenith and horizon colour, each (3,).
-        ridges: (n, 360) heights of the hills above the horizon in radians by bearing, far to near.
-        ridge_colours: (n, 3).
-        clouds: (64, 512) cover in [0, 1] by elevation and bearing.
-        visibility_m: distance at which haze takes 63 % of a colour.
+        ground: (n_tiles, N_D, N_S, 3) uint8 RGB, light included; row 0 is HALF_WIDTH_M to the left, columns run
+            along the road. Tile 0 is plain road; all tiles are equal within 1 m of both ends.
+        surface: (n_tiles, N_D, N_S) uint8, VERGE, ROAD or MARKING of every texel.
+        tile_order: (n_periods,) the tile of every period of the road, repeated cyclically; starts with 0.
+        ridges: (n, n_bearings) heights of the hills above the horizon in radians by bearing, far to near.
+        ridge_colours: (n, 3) RGB in [0, 1], light and haze included.
+        ridge_textures: (n, n_rows, n_bearings) gain of the colours by elevation (from ``skyline.TOP_RAD`` down to 0).
+        clouds: (n_rows, n_bearings) cover in [0, 1] by elevation and bearing.
+        atmosphere: season, weather, light and air.
     """
 
     section: CrossSection
     ground: np.ndarray
-    sky: tuple[np.ndarray, np.ndarray]
+    surface: np.ndarray
+    tile_order: np.ndarray
     ridges: np.ndarray
     ridge_colours: np.ndarray
+    ridge_textures: np.ndarray
     clouds: np.ndarray
-    visibility_m: float
+    atmosphere: Atmosphere
 
 
-def _noise(rng: np.random.Generator, cell_d_m: float, cell_s_m: float) -> np.ndarray:
-    """Smooth noise (N_D, N_S) in [-1, 1] with features of the given size, periodic along the road."""
-    n_d = max(int(N_D * TEXEL_D_M / cell_d_m), 2)
-    n_s = max(int(N_S * TEXEL_S_M / cell_s_m), 2)
-    grid = rng.uniform(-1, 1, (n_d, n_s)).astype(np.float32)
-    pad = 2
-    wrapped = np.concatenate([grid[:, -pad:], grid, grid[:, :pad]], axis=1)
-    cell = N_S / n_s
-    margin = round(pad * cell)
-    wide = cv2.resize(wrapped, (N_S + 2 * margin, N_D), interpolation=cv2.INTER_CUBIC)
-    return wide[:, margin : margin + N_S]
+def draw_scene(
+    rng: np.random.Generator, family: str, atmosphere: Atmosphere, lane_width_m: float | None = None
+) -> Scene:
+    """Draw the looks of one episode: section, surface, markings and wear, shadows, snow, skyline.
 
-
-def _d_m() -> np.ndarray:
-    """Lateral position of every texture row, (N_D, 1)."""
-    return (HALF_WIDTH_M - (np.arange(N_D, dtype=np.float32) + 0.5) * TEXEL_D_M)[:, None]
-
-
-def _draw_section(rng: np.random.Generator) -> tuple[CrossSection, bool]:
-    lane_width_m = rng.uniform(3.0, 3.9)
-    two_lanes = rng.random() < 0.75
-    right_edge_m = -(lane_width_m / 2 + rng.uniform(0.15, 1.0))
-    left_edge_m = lane_width_m * (1.5 if two_lanes else 0.5) + rng.uniform(0.15, 0.8)
-    return CrossSection(float(lane_width_m), float(left_edge_m), float(right_edge_m)), two_lanes
-
-
-def _paint(
-    ground: np.ndarray,
-    rng: np.random.Generator,
-    centre_m: float,
-    width_m: float,
-    colour: np.ndarray,
-    dash: float | None,
-) -> None:
-    """Lay one marking along the road: solid, or dashed with the given period; worn in patches."""
-    d_m = _d_m()
-    cover = np.clip((width_m / 2 - np.abs(d_m - centre_m)) / TEXEL_D_M + 0.5, 0, 1)
-    rows = np.flatnonzero(cover[:, 0] > 0)
-    strip = slice(rows[0], rows[-1] + 1)
-    along = np.ones((1, N_S), np.float32)
-    if dash is not None:
-        phase_m = (np.arange(N_S) * TEXEL_S_M + rng.uniform(0, dash)) % dash
-        along = (phase_m < dash * rng.uniform(0.3, 0.55)).astype(np.float32)[None]
-    wear = rng.uniform(0.0, 0.7)
-    # Coarse gaps and fine grain; strength drawn once for each line.
-    patches = _noise(rng, 0.4, 2.5)[strip] + 0.6 * _noise(rng, 0.1, 0.2)[strip]
-    alpha = cover[strip] * along * np.clip(1.15 - wear * (0.6 + patches), 0, 1) * rng.uniform(0.75, 1.0)
-    ground[strip] += alpha[..., None] * (colour - ground[strip])
-
-
-def _draw_markings(
-    ground: np.ndarray, rng: np.random.Generator, section: CrossSection, two_lanes: bool
-) -> None:
-    white = np.array([0.86, 0.86, 0.84], np.float32) * rng.uniform(0.85, 1.08)
-    yellow = np.array([0.85, 0.66, 0.18], np.float32) * rng.uniform(0.85, 1.05)
-    half_m = section.lane_width_m / 2
-    width_m = rng.uniform(0.10, 0.20)
-    has_edges = rng.random() < 0.85
-    if has_edges:
-        _paint(
-            ground,
-            rng,
-            -half_m,
-            width_m,
-            white,
-            None if rng.random() < 0.9 else float(rng.choice(DASH_PERIODS_M)),
-        )
-        left_m = half_m * (3 if two_lanes else 1)
-        _paint(ground, rng, left_m, width_m, white if rng.random() < 0.8 else yellow, None)
-    if two_lanes and (not has_edges or rng.random() < 0.92):
-        colour = yellow if rng.random() < 0.5 else white
-        if rng.random() < 0.4:  # double line
-            gap_m = rng.uniform(0.10, 0.16)
-            for side in (-1, 1):
-                dash = float(rng.choice(DASH_PERIODS_M)) if rng.random() < 0.2 else None
-                _paint(ground, rng, half_m + side * (gap_m / 2 + width_m / 2), width_m, colour, dash)
-        else:
-            dash = float(rng.choice(DASH_PERIODS_M)) if rng.random() < 0.65 else None
-            _paint(ground, rng, half_m, width_m, colour, dash)
-
-
-def _draw_ground(rng: np.random.Generator, section: CrossSection, two_lanes: bool) -> np.ndarray:
-    dark, bright = (np.array(c, np.float32) for c in VERGES[str(rng.choice(list(VERGES)))])
-    mix = 0.5 + 0.35 * _noise(rng, 4.0, 6.0) + 0.25 * _noise(rng, 0.6, 0.9) + 0.12 * _noise(rng, 0.1, 0.2)
-    ground = dark + np.clip(mix, 0, 1)[..., None] * (bright - dark)
-    d_m = _d_m()
-    gravel_m = rng.uniform(0.0, 1.5) if rng.random() < 0.6 else 0.0
-    grain = _noise(rng, 0.1, 0.1)
-    if gravel_m > 0.2:
-        stone = np.array([0.52, 0.47, 0.40], np.float32) * rng.uniform(0.75, 1.15)
-        ragged = gravel_m * (1 + 0.35 * _noise(rng, 1.0, 2.0))
-        inside = (d_m < section.left_edge_m + ragged) & (d_m > section.right_edge_m - ragged)
-        ground[inside] = (stone * (1 + 0.14 * grain[..., None]))[inside]
-    tint = np.array([1.0, 1.0, 1.0], np.float32) + rng.uniform(-0.05, 0.05, 3).astype(np.float32)
-    grey = rng.uniform(0.22, 0.56)
-    if abs(grey - float(ground.mean())) < 0.07:  # an unmarked road must still stand out from its verge
-        grey += 0.12 if grey < 0.4 else -0.12
-    lane_phase = (d_m - section.lane_width_m * np.round(d_m / section.lane_width_m)) / section.lane_width_m
-    tracks = np.exp(-(((np.abs(lane_phase) - 0.23) / 0.09) ** 2)) * rng.uniform(-0.07, 0.05)
-    shade = (
-        1
-        + tracks
-        + 0.09 * _noise(rng, 1.2, 8.0)
-        + 0.05 * _noise(rng, 0.3, 0.8)
-        + rng.uniform(0.02, 0.07) * grain
-    )
-    asphalt = (grey * np.clip(shade, 0.3, 1.7))[..., None] * tint
-    for _ in range(rng.integers(0, 5)):  # patched and cracked places
-        d0, s0 = rng.integers(0, N_D - 60), rng.integers(0, N_S - 90)
-        asphalt[d0 : d0 + rng.integers(6, 60), s0 : s0 + rng.integers(10, 90)] *= rng.uniform(0.72, 1.15)
-    for _ in range(rng.integers(0, 3)):
-        track = np.cumsum(rng.normal(0, 0.6, N_S)) * np.sin(np.linspace(0, np.pi, N_S))
-        rows = np.clip(N_D // 2 + rng.integers(-90, 90) + track.astype(int), 0, N_D - 1)
-        asphalt[rows, np.arange(N_S)] *= 0.6
-    paved = ((d_m < section.left_edge_m) & (d_m > section.right_edge_m))[:, 0]
-    ground[paved] = asphalt[paved]
-    _draw_markings(ground, rng, section, two_lanes)
-    return ground
-
-
-def _shadow(rng: np.random.Generator) -> np.ndarray:
-    """Light left by trees and bridges, (N_D, N_S) factor."""
-    light = np.ones((N_D, N_S), np.float32)
-    depth = rng.uniform(0.35, 0.75)
-    if rng.random() < 0.45:  # canopies that reach in from one side or both
-        reach = _noise(rng, 6.0, 7.0) + 0.5 * _noise(rng, 1.2, 1.5) + 0.3 * _noise(rng, 0.4, 0.5)
-        side = np.tanh((_d_m() + rng.uniform(-4, 4)) / 6.0) * (1 if rng.random() < 0.5 else -1)
-        cover = np.clip((reach + 0.7 * side - rng.uniform(0.0, 0.5)) * 4, 0, 1)
-        light *= 1 - (1 - depth) * cover
-    if rng.random() < 0.35:  # trunks, poles, bridges: straight bands at an angle
-        s_m = np.arange(N_S, dtype=np.float32)[None] * TEXEL_S_M
-        for _ in range(rng.integers(1, 7)):
-            skewed = (s_m + _d_m() * rng.uniform(-1.5, 1.5) - rng.uniform(0, 76.8)) % (N_S * TEXEL_S_M)
-            light *= 1 - (1 - depth) * np.clip((rng.uniform(0.3, 3.0) - skewed) * 3, 0, 1) * (skewed >= 0)
-    return light
-
-
-def _draw_ridges(rng: np.random.Generator, haze: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Skyline of hills and woods: sums of whole waves around the circle, so there is no seam."""
-    bearing = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-    n_ridges = int(rng.integers(1, 4))
-    ridges, colours = [], []
-    for i in range(n_ridges):
-        near = (i + 1) / n_ridges
-        waves = rng.integers(2, 60, 14)
-        heights = sum(
-            rng.normal() / (1 + w / 6.0) * np.sin(w * bearing + rng.uniform(0, 2 * np.pi)) for w in waves
-        )
-        trees = rng.uniform(0.0, 0.012) * near * rng.random(720)
-        ridges.append(np.clip(rng.uniform(0.0, 0.10) + 0.022 * heights + trees, 0, 0.35))
-        wood = np.array([0.16, 0.24, 0.12]) + rng.uniform(-0.06, 0.16, 3)
-        colours.append(haze + (wood - haze) * (0.35 + 0.55 * near * rng.random()))
-    return np.array(ridges, np.float32), np.array(colours, np.float32)
-
-
-def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draw the looks of one episode: section, surface, markings and wear, shadows, sky, light."""
-    section, two_lanes = _draw_section(rng)
-    sky_name = str(rng.choice(list(SKIES)))
-    zenith, horizon = (np.array(c, np.float32) for c in SKIES[sky_name])
-    ground = _draw_ground(rng, section, two_lanes)
-    if sky_name in ("clear", "haze", "evening"):
-        ground *= _shadow(rng)[..., None]
-    exposure = rng.uniform(0.55, 1.3)
-    light = exposure * (0.6 * np.ones(3) + 0.4 * horizon / horizon.mean()) * (1 + rng.uniform(-0.06, 0.06, 3))
-    light = light.astype(np.float32)
-    ridges, ridge_colours = _draw_ridges(rng, horizon)
-    clouds = sum(
-        weight * cv2.resize(rng.random(shape).astype(np.float32), (512, 64), interpolation=cv2.INTER_CUBIC)
-        for weight, shape in ((1.0, (20, 24)), (0.4, (40, 96)), (0.2, (64, 256)))
-    )
-    fade = 0.5 - 0.5 * np.cos(np.linspace(0, 2 * np.pi, 512))  # no seam behind the car
-    clouds = np.clip((clouds - rng.uniform(0.6, 1.3)) * 2.0, 0, 1) * np.minimum(fade * 8, 1)
+    Args:
+        rng: the same state gives the same section, markings and tiles whatever the atmosphere.
+        family: "highway", "country", "mountain" or "urban".
+        atmosphere: season, weather and light.
+        lane_width_m: used instead of the drawn one.
+    """
+    seeds = rng.integers(2**63, size=len(_STREAMS))
+    streams = {name: np.random.default_rng(seed) for name, seed in zip(_STREAMS, seeds, strict=True)}
+    section = draw_section(streams["section"], family, lane_width_m)
+    paint, style = draw_markings(streams["markings"], family, section)
+    pavement = draw_pavement(streams["pavement"], family)
+    shade = draw_shade(streams["pavement"], section, pavement)
+    plain = Tile(np.where(_paved(section), np.uint8(SOLID), np.uint8(0)), shade, paint)
+    tiles, order = draw_tiles(streams["tiles"], family, plain, section, style)
+    ground, surface = _colour(tiles, streams, family, section, pavement, atmosphere)
+    ridges, ridge_colours, ridge_textures = draw_ridges(streams["skyline"], family, atmosphere)
     return Scene(
         section=section,
-        ground=np.clip(ground * light, 0, 1).astype(np.float32),
-        sky=(np.clip(zenith * light, 0, 1), np.clip(horizon * light, 0, 1)),
+        ground=ground,
+        surface=surface,
+        tile_order=order,
         ridges=ridges,
-        ridge_colours=np.clip(ridge_colours * light, 0, 1).astype(np.float32),
-        clouds=clouds.astype(np.float32),
-        visibility_m=float(np.exp(rng.uniform(np.log(70), np.log(600)))),
+        ridge_colours=ridge_colours,
+        ridge_textures=ridge_textures,
+        clouds=draw_clouds(streams["clouds"], atmosphere.weather),
+        atmosphere=atmosphere,
     )
+
+
+def _paved(section: CrossSection) -> np.ndarray:
+    """Paved texels (N_D, N_S) of plain road, bool."""
+    paved = (grid_d_m < section.left_edge_m) & (grid_d_m > section.right_edge_m)
+    if section.far_carriageway_m is not None:
+        right_m, left_m = section.far_carriageway_m
+        paved |= (grid_d_m > right_m) & (grid_d_m < left_m)
+    return np.broadcast_to(paved, (N_D, N_S))
+
+
+def _colour(
+    tiles: list[Tile],
+    streams: dict[str, np.random.Generator],
+    family: str,
+    section: CrossSection,
+    pavement: Pavement,
+    atmosphere: Atmosphere,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours and classes of all tiles."""
+    wetness = atmosphere.wetness
+    grey = pavement.grey * (1 - 0.42 * wetness)
+    verge = draw_verge(streams["verge"], family, atmosphere.season, section, grey)
+    litter_road(streams["verge"], verge, atmosphere.season, section)
+    table = ramp((0.0, 0.0, 0.0), tuple(pavement.tint))
+    damp = None
+    if wetness > 0.2:  # wet asphalt is darker, in patches while it dries
+        blotches = 0.45 * noise(streams["wet"], 0.3, 2.0) + 0.35 * noise(streams["wet"], 1.0, 6.0)
+        spots = np.clip((2.6 * wetness - 0.8 + blotches) * 4, 0, 1)
+        damp = (255 * (1 - min(0.2 + 0.4 * wetness, 0.45) * spots)).astype(np.uint8)
+    snow = None
+    if atmosphere.snow_cover > 0:
+        is_falling = atmosphere.weather == "snow"
+        snow = draw_snow(streams["snow"], section, atmosphere.snow_cover, is_falling)
+    light = _light_table(streams["tone"], atmosphere)
+    shadow = None
+    if atmosphere.has_shadows:
+        mask = draw_shadow(streams["shadow"], family, atmosphere.sun_bearing_rad is not None)
+        left = streams["tone"].uniform(0.16, 0.42) * np.array([0.88, 1.0, 1.18])  # blue skylight in the shade
+        shadow = paint_by(mask, ramp((1.0, 1.0, 1.0), tuple(left)))
+    ground = np.empty((len(tiles), N_D, N_S, 3), np.uint8)
+    surface = np.empty((len(tiles), N_D, N_S), np.uint8)
+    for tile, picture, classes in zip(tiles, ground, surface, strict=True):
+        shade = tile.shade if damp is None else cv2.multiply(tile.shade, damp, scale=1 / 255)
+        picture[:] = verge
+        cv2.copyTo(paint_by(shade, table), tile.paved, picture)
+        alpha = cv2.bitwise_and(tile.paint.alpha, tile.paved)
+        _lay_paint(picture, alpha, tile.paint.is_yellow)
+        if snow is not None:
+            on_verge, on_road, white, packed = snow
+            hidden = np.where(tile.paved > 0, on_road, on_verge)
+            white = white.copy()
+            cv2.copyTo(packed, tile.paved, white)
+            picture[:] = cv2.blendLinear(white, picture, hidden, 1 - hidden)
+            alpha = (alpha * (1 - hidden)).astype(np.uint8)
+        if shadow is not None:
+            cv2.multiply(picture, shadow, dst=picture, scale=1 / 255)
+        cv2.LUT(picture, light, dst=picture)
+        classes[:] = np.where(tile.paved > 0, np.uint8(SurfaceClass.ROAD), np.uint8(SurfaceClass.VERGE))
+        classes[alpha > 255 * _VISIBLE] = SurfaceClass.MARKING
+    return ground, surface
+
+
+def _lay_paint(picture: np.ndarray, alpha: np.ndarray, is_yellow: np.ndarray) -> None:
+    """Blend white and yellow paint over a picture (N_D, N_S, 3), in place."""
+    where = np.flatnonzero(alpha)
+    under = picture.reshape(-1, 3)[where].astype(np.float32)
+    yellow = is_yellow.reshape(-1)[where, None] > 0
+    colour = np.where(yellow, np.array([218, 164, 44], np.float32), np.array([226, 226, 220], np.float32))
+    share = alpha.reshape(-1)[where, None] * np.float32(1 / 255)
+    picture.reshape(-1, 3)[where] = under + share * (colour - under)
+
+
+def _light_table(rng: np.random.Generator, atmosphere: Atmosphere) -> np.ndarray:
+    """Look-up table (256, 1, 3): the daylight's gain, then the camera's contrast."""
+    gamma = rng.uniform(0.9, 1.25)
+    lit = np.clip(np.linspace(0, 1, 256)[:, None] * atmosphere.light, 0, 1) ** gamma
+    return np.round(255 * lit).astype(np.uint8)[:, None]

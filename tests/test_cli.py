@@ -5,16 +5,21 @@ import sys
 
 import av
 import cv2
+import gymnasium
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from driving.cli import _spread, main, parse_env_options, parse_seeds
+from driving.cli import _spread, main, parse_seeds
+from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS
 
 COMMANDS = ("demo", "import", "record", "train", "test", "drive", "attend")
+EPISODE_KEYS = {"seed", "setting", "crashed", "truncation", "distance_m", "mean_abs_offset_m"}
+TOTALS = {"crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
+DRIVE_KEYS = {"episodes", "settings", "frames_per_s", *TOTALS}
 ATTEND_KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
 
 
@@ -140,12 +145,8 @@ def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
         "--noise", "gaussian:0.1", "--json", figures / "drive.json", "--video", video,
     )  # fmt: skip
     drive = json.loads((figures / "drive.json").read_text())
-    assert set(drive) == {
-        "episodes", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "frames_per_s"
-    }  # fmt: skip
-    assert [set(episode) for episode in drive["episodes"]] == [
-        {"seed", "crashed", "distance_m", "mean_abs_offset_m"}
-    ] * 2
+    assert set(drive) == DRIVE_KEYS
+    assert [set(episode) for episode in drive["episodes"]] == [EPISODE_KEYS] * 2
     assert [episode["seed"] for episode in drive["episodes"]] == [7, 8]
     assert n_frames(video) == 10
 
@@ -222,6 +223,7 @@ def test_cli_tables_hold_names_with_brackets_and_whole_headings(
         ("--shift-m -1 --data A", "--shift-m -1 --data A"),
         ("--data --json F", "--data --json F"),
         ("--data A A", "--data A --data A"),
+        ("--vary A B --seeds 1:2", "--vary A --vary B --seeds 1:2"),
     ],
 )
 def test_cli_options_of_many_values_are_spread(arguments, spread):
@@ -239,11 +241,132 @@ def test_cli_bad_seeds_are_errors(fails, text):
     assert "seeds: expected A:B" in fails("record", "--out", "never-written", "--seeds", text)
 
 
-def test_cli_env_options_are_numbers_where_they_can_be():
-    assert parse_env_options(["a=1", "b=x=y"]) == {"a": 1.0, "b": "x=y"}
+def test_cli_env_options_are_numbers_and_booleans_where_they_can_be():
+    assert parse_env_options(["a=1", "b=x=y", "c=true", "d=false", "drive=recordings/b@0:921"]) == {
+        "a": 1.0, "b": "x=y", "c": True, "d": False, "drive": "recordings/b@0:921"
+    }  # fmt: skip
     for text in ("a", "=1"):
         with pytest.raises(BadInputError, match="NAME=VALUE"):
             parse_env_options([text])
+
+
+def test_cli_variations_are_all_combinations():
+    assert parse_vary(None) == [{}]
+    assert parse_vary(["a=1,x", "b=true,2,y"]) == [
+        {"a": a, "b": b} for a in (1.0, "x") for b in (True, 2.0, "y")
+    ]
+    for texts in (["a"], ["=1"], ["a="], ["a=1,"], ["a=1,1"], ["a=1", "a=2"]):
+        with pytest.raises(BadInputError, match="NAME=V1,V2"):
+            parse_vary(texts)
+
+
+# Settings --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seasonal_env(stand_in_env, monkeypatch):
+    """A registered world whose car crashes in winter; it draws seasons and weathers where it may."""
+
+    class Seasonal(stand_in_env):
+        def __init__(self, season="any", hue=0.0, episode_seconds=None, render_mode=None):
+            if season not in ("any", "summer", "winter"):
+                raise BadInputError(f"season: expected any, summer or winter, got {season!r}")
+            super().__init__(size=(78, 200))
+            self.season, self.hue, self.episode_seconds = season, hue, episode_seconds
+
+        @property
+        def unwrapped(self):
+            return self
+
+        def reset(self, *, seed=None, options=None):
+            self.drawn = {
+                "season": ("summer", "winter")[seed % 2] if self.season == "any" else self.season,
+                "weather": ("clear", "fog", "rain")[seed % 3],
+                "family": "country",
+            }
+            self.crash_at = {seed: 4} if self.drawn["season"] == "winter" else {}
+            return super().reset(seed=seed)
+
+        def _observe(self):
+            frame, info = super()._observe()
+            return frame, info | {"setting": self.drawn}
+
+    known = gymnasium.make
+    monkeypatch.setattr(
+        gymnasium, "make",
+        lambda env_id, disable_env_checker=None, **options: (
+            Seasonal(**options) if env_id == "lane/Seasonal-v0" else known(env_id, **options)
+        ),
+    )  # fmt: skip
+    gymnasium.register("lane/Seasonal-v0", entry_point=Seasonal)
+    yield Seasonal
+    del gymnasium.registry["lane/Seasonal-v0"]
+
+
+def test_cli_drive_groups_episodes_by_what_the_world_drew(succeeds, seasonal_env, saved_policies, tmp_path):
+    out = succeeds(
+        "drive", "--policy", saved_policies["ltc"], "--env", "lane/Seasonal-v0", "--seeds", "0:4",
+        "--seconds", 0.4, "--json", tmp_path / "f.json",
+    )  # fmt: skip
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert set(figures) == DRIVE_KEYS
+    assert [episode["crashed"] for episode in figures["episodes"]] == [False, True, False, True]
+    assert figures["episodes"][3]["setting"] == {"season": "winter", "weather": "clear", "family": "country"}
+    rows = [(row["setting"], row["n_episodes"], row["crashes"]) for row in figures["settings"]]
+    assert rows == [  # family is the same for all: no group
+        ({"season": "summer"}, 2, 0), ({"season": "winter"}, 2, 2),
+        ({"weather": "clear"}, 2, 1), ({"weather": "fog"}, 1, 1), ({"weather": "rain"}, 1, 0),
+    ]  # fmt: skip
+    assert all(set(row) == {"setting", "n_episodes", *TOTALS} for row in figures["settings"])
+    # Eight steps of 0.5 m, or four and then the crash.
+    assert [row["kept_share"] for row in figures["settings"]] == [1.0, 0.5, 0.75, 0.5, 1.0]
+    assert (figures["kept_share"], figures["km"], figures["crashes"]) == (0.75, 0.012, 2)
+    assert all(env.episode_seconds == 0.4 for env in seasonal_env.made)
+    assert all(env.closed for env in seasonal_env.made)
+    lines = [line.split() for line in out.splitlines()]
+    assert ["season=winter", "2", "2", "0.004", "500"] in [line[:5] for line in lines]
+    assert [line[0] for line in lines if len(line) == 7][-1] == "all"
+
+
+def test_cli_drive_varies_options_over_the_same_seeds(succeeds, seasonal_env, saved_policies, tmp_path):
+    succeeds(
+        "drive", "--policy", saved_policies["lstm"], "--env", "lane/Seasonal-v0", "--seeds", "0:3",
+        "--seconds", 0.4, "--json", tmp_path / "f.json", "--vary", "season=summer,any", "hue=1,2",
+    )  # fmt: skip
+    figures = json.loads((tmp_path / "f.json").read_text())
+    rows = [(row["setting"], row["n_episodes"], row["crashes"]) for row in figures["settings"]]
+    assert rows == [
+        ({"season": season, "hue": hue}, 3, crashes)
+        for season, crashes in (("summer", 0), ("any", 1))
+        for hue in (1.0, 2.0)
+    ]
+    assert [episode["seed"] for episode in figures["episodes"]] == [0, 1, 2] * 4
+    # What the world drew says more than the option that let it draw.
+    assert figures["episodes"][7]["setting"] == {
+        "season": "winter", "hue": 1.0, "weather": "fog", "family": "country"
+    }  # fmt: skip
+    assert figures["crashes"] == sum(row["crashes"] for row in figures["settings"])
+    assert figures["km"] == pytest.approx(sum(row["km"] for row in figures["settings"]))
+
+
+def test_cli_drive_checks_every_variation_before_it_drives(fails, seasonal_env, saved_policies):
+    drive = ("drive", "--policy", saved_policies["ltc"], "--env", "lane/Seasonal-v0", "--seconds", 0.4)
+    assert "'spring'" in fails(*drive, "--vary", "season=summer,spring")
+    assert [env.resets for env in seasonal_env.made] == [[]]
+    assert "no_such" in fails(*drive, "--vary", "no_such=1,2")
+    line = fails(*drive, "--vary", "season=summer,winter", "--env-option", "season=any")
+    assert "season" in line
+    assert "env-option" in line
+    assert "NAME=V1,V2" in fails(*drive, "--vary", "season")
+
+
+def test_cli_drive_of_one_setting_shows_one_row(succeeds, seasonal_env, saved_policies):
+    out = succeeds(
+        "drive", "--policy", saved_policies["ltc"], "--env", "lane/Seasonal-v0", "--seeds", "0:1",
+        "--seconds", 0.2,
+    )  # fmt: skip
+    assert "season=" not in out
+    assert "frames/s" in out
 
 
 # Bad input: commands and options ---------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_demo_writes_video_report_and_figures(policies, tmp_path):
         assert set(row) >= {"title", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m",
                             "frames_per_s", "episodes"}  # fmt: skip
         assert [episode["seed"] for episode in row["episodes"]] == [1000, 1001]
-        assert set(row["episodes"][0]) == {"seed", "crashed", "distance_m", "mean_abs_offset_m"}
+        assert set(row["episodes"][0]) >= {"seed", "crashed", "distance_m", "mean_abs_offset_m"}
     attention = figures["attention"]
     assert attention["method"] == "visual_backprop"
     assert 0 < attention["road_area_share"] < 1

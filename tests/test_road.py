@@ -135,7 +135,7 @@ def test_road_locate_stays_on_its_own_branch_where_the_road_meets_itself():
 def test_road_random_has_no_jump_and_keeps_its_radii(seed):
     min_radius_m, max_radius_m = 50.0, 220.0
     road = random_road(np.random.default_rng(seed), 900.0, min_radius_m, max_radius_m)
-    assert road.length_m > 900.0 - STEP_M  # stored points only, so up to a step less than the drawn length
+    assert road.length_m >= 900.0
     assert {len(getattr(road, name)) for name in Road.__dataclass_fields__} == {len(road.s_m)}
     assert np.abs(road.curvature_per_m).max() <= 1 / min_radius_m + 1e-12
     # The shortest clothoid of the tightest curve is 8 m + a quarter of its radius.
@@ -152,12 +152,108 @@ def test_road_random_turns_both_ways_and_differs_by_seed():
     assert len({road.heading_rad[400] for road in roads}) == len(roads)
 
 
+HILLY = {"max_grade": 0.08, "min_vertical_radius_m": 200.0}
+
+
+def hilly_road(seed: int, length_m: float, hills_seed: int = 1, **options) -> Road:
+    rngs = np.random.default_rng(seed), np.random.default_rng([hills_seed, 9])
+    return random_road(rngs[0], length_m, elevation_rng=rngs[1], **{**HILLY, **options})
+
+
+@pytest.mark.parametrize("length_m", [0.3, 40.0, 200.1, 333.3, 512.49, 999.9])
+def test_road_random_is_at_least_as_long_as_asked(length_m):
+    for seed in range(6):
+        assert random_road(np.random.default_rng(seed), length_m).length_m >= length_m
+
+
 def test_road_longer_begins_with_the_shorter_of_the_same_seed():
-    short, long = (random_road(np.random.default_rng(7), length_m) for length_m in (200.0, 650.0))
+    short, long = (hilly_road(7, length_m) for length_m in (200.0, 650.0))
     n = len(short.s_m)
     assert len(long.s_m) > n
-    np.testing.assert_allclose(long.x_m[:n], short.x_m, atol=1e-9)
-    np.testing.assert_allclose(long.curvature_per_m[:n], short.curvature_per_m, atol=1e-12)
+    for name in Road.__dataclass_fields__:
+        np.testing.assert_allclose(getattr(long, name)[:n], getattr(short, name), atol=1e-9)
+
+
+def test_road_is_flat_unless_hills_are_asked_for():
+    for road in (
+        random_road(np.random.default_rng(3), 300.0),
+        hilly_road(3, 300.0, max_grade=0.0),
+        road_from_segments([Segment(30.0, 0.0, 0.02)]),
+    ):
+        assert not road.z_m.any()
+        assert not road.grade.any()
+        assert road.z_m.shape == road.s_m.shape
+
+
+def test_road_hills_never_move_the_plan_nor_the_plan_the_hills():
+    flat = random_road(np.random.default_rng(3), 500.0)
+    one, other_hills, other_plan = hilly_road(3, 500.0), hilly_road(3, 500.0, 2), hilly_road(4, 500.0)
+    for road in (one, other_hills):
+        for name in ("s_m", "x_m", "y_m", "heading_rad", "curvature_per_m"):
+            np.testing.assert_array_equal(getattr(road, name), getattr(flat, name))
+    n = min(len(one.s_m), len(other_plan.s_m))
+    np.testing.assert_array_equal(one.z_m[:n], other_plan.z_m[:n])
+    assert np.abs(one.z_m - other_hills.z_m).max() > 0.5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_road_hills_keep_their_grade_and_their_vertical_radius(seed):
+    road = hilly_road(seed, 1500.0, seed)
+    level = road.s_m <= 20.0
+    assert not road.z_m[level].any()
+    assert np.abs(road.grade).max() <= 0.08 + 1e-12
+    assert road.grade.min() < -0.02 < 0.02 < road.grade.max()
+    assert np.abs(np.diff(road.grade)).max() <= STEP_M / 200.0 + 1e-12
+    # The grade is the slope of the elevation: exact at the middle of a step but where a knot lies inside.
+    middle = 0.5 * (road.grade[1:] + road.grade[:-1])
+    np.testing.assert_allclose(np.diff(road.z_m) / STEP_M, middle, atol=STEP_M / 200.0 / 4)
+    # Constant grades joined by parabolas: the grade's own slope is one constant on each stretch.
+    assert np.mean(np.abs(np.diff(road.grade, 2)) < 1e-12) > 0.8
+
+
+def test_road_vertical_curve_is_the_parabola_between_its_grades():
+    # Level, from 10 m on a crest of radius 250 m down to -8 %, a straight descent from 30 m on.
+    road = road_from_segments([Segment(60.0, 0.01, 0.01)], [(0.0, 0.0), (10.0, 0.0), (30.0, -0.08)])
+    s_m = road.s_m
+    expected = -(np.clip(s_m - 10.0, 0.0, 20.0) ** 2) / 500.0 - 0.08 * np.clip(s_m - 30.0, 0.0, None)
+    np.testing.assert_allclose(road.z_m, expected, atol=1e-12)
+    np.testing.assert_allclose(road.grade, -np.clip(s_m - 10.0, 0.0, 20.0) / 250.0, atol=1e-12)
+    for place_m in (3.3, 17.77, 41.2):
+        assert road.elevation_at(place_m) == pytest.approx(np.interp(place_m, s_m, road.z_m), abs=1e-12)
+        assert road.grade_at(place_m) == pytest.approx(np.interp(place_m, s_m, road.grade), abs=1e-12)
+        assert road.curvature_at(place_m) == pytest.approx(0.01)
+    assert isinstance(road.elevation_at(17.77), float)
+    assert road.elevation_at(99.0) == pytest.approx(road.z_m[-1], abs=1e-5)
+
+
+def test_road_answers_are_plain_floats():
+    road = random_road(np.random.default_rng(0), 100.0)
+    answers = [*road.pose_at(np.float64(33.3)), *road.locate(33.0, 0.5, 30.0), road.curvature_at(2.0)]
+    assert {type(value) for value in [*answers, road.grade_at(3.0), road.length_m]} == {float}
+
+
+def test_road_random_straights_and_turns_follow_their_options():
+    def straight_share(mean_m):
+        road = random_road(np.random.default_rng(2), 6000.0, mean_straight_m=mean_m)
+        return np.mean(road.curvature_per_m == 0)
+
+    assert straight_share(5.0) < 0.2 < 0.4 < straight_share(150.0)
+    road = random_road(np.random.default_rng(2), 3000.0, 30.0, 60.0, max_arc_turn_rad=0.9)
+    at_rest = np.flatnonzero(road.curvature_per_m == 0)
+    turns = np.abs(np.diff(road.heading_rad[at_rest]))
+    # Two clothoids and an arc: at most the bound and a half clothoid on either side, or the 5 m an arc has at least.
+    assert 0.9 < turns.max() < 0.9 + 38.0 / 30.0
+
+
+def test_road_rejects_hills_without_a_generator():
+    with pytest.raises(BadInputError, match="elevation_rng"):
+        random_road(np.random.default_rng(0), 100.0, max_grade=0.05)
+
+
+@pytest.mark.parametrize("knots", [[(1.0, 0.0)], [(0.0, 0.0), (5.0, 0.1), (5.0, 0.0)]])
+def test_road_rejects_grade_knots_that_do_not_rise_from_0(knots):
+    with pytest.raises(BadInputError, match="grade_knots"):
+        road_from_segments([Segment(30.0, 0.0, 0.0)], knots)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 import sim  # noqa: F401  (registers the environments)
 from driving.noise import CORRUPTIONS, Noise, parse_noise
-from driving.rollout import EpisodeLog, drive_steps, rollout, summarise, timed_rollout
+from driving.rollout import EpisodeLog, drive_steps, rollout, summarise, timed_rollout, totals
 from sim.errors import BadInputError
 
 
@@ -36,7 +36,14 @@ def test_rollout_counts_crashes_distances_and_offsets(straight_policy, stand_in_
     assert logs[1].curvature_per_m == [0.0] * 4
     assert logs[1].mean_abs_offset_m == pytest.approx(0.28)
     assert logs[0].lane_half_width_m == 1.75
-    assert logs[1].summary() == {"seed": 3, "crashed": True, "distance_m": 2.0, "mean_abs_offset_m": 0.28}
+    assert logs[1].summary() == {
+        "seed": 3,
+        "setting": {},
+        "crashed": True,
+        "truncation": None,
+        "distance_m": 2.0,
+        "mean_abs_offset_m": 0.28,
+    }
 
 
 def test_rollout_truncation_is_no_crash(straight_policy, stand_in_env):
@@ -49,19 +56,79 @@ def test_rollout_truncation_is_no_crash(straight_policy, stand_in_env):
 
 def test_rollout_summary_by_hand():
     one = EpisodeLog(4, crashed=True, distance_m=300.0, lateral_offset_m=[1.0, -2.0], time_s=[0.05, 0.1])
-    two = EpisodeLog(5, distance_m=700.0, lateral_offset_m=[0.5, 0.0, -0.5], time_s=[0.05, 0.1, 0.15])
+    two = EpisodeLog(
+        5,
+        distance_m=700.0,
+        lateral_offset_m=[0.5, 0.0, -0.5],
+        time_s=[0.05, 0.1, 0.15],
+        truncation="end of time",
+        setting={"season": "winter"},
+    )
+    one.planned_s = two.planned_s = 0.2
     figures = summarise([one, two], wall_seconds=0.5)
     assert figures == {
         "episodes": [
-            {"seed": 4, "crashed": True, "distance_m": 300.0, "mean_abs_offset_m": 1.5},
-            {"seed": 5, "crashed": False, "distance_m": 700.0, "mean_abs_offset_m": 0.33333},
+            {"seed": 4, "setting": {}, "crashed": True, "truncation": None, "distance_m": 300.0,
+             "mean_abs_offset_m": 1.5},
+            {"seed": 5, "setting": {"season": "winter"}, "crashed": False, "truncation": "end of time",
+             "distance_m": 700.0, "mean_abs_offset_m": 0.33333},
         ],
         "crashes": 1,
         "km": 1.0,
         "crashes_per_km": 1.0,
         "mean_abs_lateral_offset_m": 0.8,
+        "kept_share": round(1000 / 1300, 5),  # the lost car would have driven as far again
         "frames_per_s": 10.0,
     }  # fmt: skip
+    rest = {"n_episodes", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
+    assert totals([two]).keys() == rest
+    assert totals([one])["kept_share"] == 0.5
+    assert totals([two])["kept_share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ended", "missing_m"),
+    [
+        ({"crashed": True}, 80.0),  # 8 s at 10 m/s
+        ({"truncation": "beyond support: lateral"}, 80.0),
+        ({"truncation": "end of recording"}, 0.0),
+        ({"truncation": "end of time"}, 0.0),
+        ({}, 0.0),
+        ({"crashed": True, "planned_s": 2.0}, 0.0),
+        ({"crashed": True, "planned_s": 1.9}, 0.0),
+        ({"crashed": True, "planned_s": None}, 0.0),
+        ({"crashed": True, "distance_m": 0.0}, 0.0),
+        ({"crashed": True, "time_s": []}, 0.0),
+    ],
+)
+def test_rollout_missing_distance_is_that_of_lost_cars_only(ended, missing_m):
+    log = EpisodeLog(1, **({"distance_m": 20.0, "time_s": [1.0, 2.0], "planned_s": 10.0} | ended))
+    assert log.missing_m == pytest.approx(missing_m)
+
+
+def test_rollout_logs_setting_reason_and_planned_time(straight_policy, stand_in_env):
+    class Recording(stand_in_env):
+        """Its pictures end where the car is too far to the left, and its recording is short for seed 2."""
+
+        def step(self, action):
+            frame, reward, terminated, truncated, info = super().step(action)
+            if truncated:
+                info["truncation"] = "beyond support: lateral"
+            return frame, reward, terminated, truncated, info
+
+        def _observe(self):
+            frame, info = super()._observe()
+            if self.seed == 2:
+                info["episode_seconds_available"] = 0.3
+            return frame, info | {"setting": {"season": f"season {self.seed}"}}
+
+    logs = rollout(straight_policy, lambda: Recording({3: 2}, truncate_at=4), [1, 2, 3], seconds=0.5)
+    assert [log.setting for log in logs] == [{"season": f"season {seed}"} for seed in (1, 2, 3)]
+    assert [log.truncation for log in logs] == ["beyond support: lateral"] * 2 + [None]
+    assert [log.crashed for log in logs] == [False, False, True]
+    assert [log.planned_s for log in logs] == [0.5, 0.3, 0.5]
+    # Ten metres a second: 0.3 s, 0.1 s and 0.4 s are missing.
+    assert [log.missing_m for log in logs] == pytest.approx([3.0, 1.0, 4.0])
 
 
 def test_rollout_summary_is_json_whatever_number_type_the_env_has(straight_policy, stand_in_env):
@@ -72,7 +139,9 @@ def test_rollout_summary_is_json_whatever_number_type_the_env_has(straight_polic
 
 
 def test_rollout_without_distance_has_no_rate():
-    assert summarise([EpisodeLog(1, lateral_offset_m=[0.0])], 1.0)["crashes_per_km"] is None
+    figures = summarise([EpisodeLog(1, lateral_offset_m=[0.0])], 1.0)
+    assert figures["crashes_per_km"] is None
+    assert figures["kept_share"] is None
 
 
 # Many at once ----------------------------------------------------------------------------------------------
@@ -127,6 +196,23 @@ def test_rollout_reuses_its_environments_and_keeps_the_order(straight_policy, st
     assert stand_in_env.made[0].resets == [10, 12, 14]
     assert stand_in_env.made[1].resets == [11, 13]
     assert ended == [(11, 1), (10, 4), (13, 2), (12, 4), (14, 4)]
+
+
+def test_rollout_makes_no_more_environments_than_a_process_may_hold(straight_policy, stand_in_env):
+    class Few(stand_in_env):
+        MAX_PER_PROCESS = 1
+
+        def __init__(self, *args):
+            assert all(env.closed for env in self.made)
+            super().__init__(*args)
+
+    crash_at, seeds = {11: 1, 13: 2}, range(10, 15)
+    many = rollout(straight_policy, lambda: stand_in_env(crash_at), seeds, 0.2)
+    stand_in_env.made.clear()
+    few = rollout(straight_policy, lambda: Few(crash_at), seeds, 0.2)
+    assert few == many
+    assert [env.resets for env in stand_in_env.made] == [[10, 11, 12, 13, 14]]
+    rollout(straight_policy, lambda: Few(crash_at), seeds, 0.2)  # closed before others are made
 
 
 def test_rollout_closes_every_environment(straight_policy, stand_in_env):

@@ -57,10 +57,16 @@ def test_train_loss_by_hand():
     target = torch.tensor([[0.0, 0.00, 0.01], [0.0, 0.02, -0.02]])
     w = [math.exp(0.1 * y) for y in (0, 10, 20, 20)]
     squares = [0.5**2, 1.0**2, 1.0**2, 0.0]  # in units of 0.02 /m
-    expected = sum(a * b for a, b in zip(w, squares, strict=True)) / sum(w)
-    loss = weighted_squared_error(predicted, target, unit_per_m=0.02, weight_exponent=0.1, n_warmup=1)
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-    flat = weighted_squared_error(predicted, target, unit_per_m=0.02, weight_exponent=0.0, n_warmup=1)
+    speed_mps = torch.tensor([[9.0, 10.0, 20.0], [9.0, 0.5, 30.0]])
+    fast = [a * b for a, b in zip(w, (1.0, 4.0, 0.01, 9.0), strict=True)]  # no frame weighs less than at 1 m/s
+
+    def loss_of(weight_exponent, speed_exponent):
+        return weighted_squared_error(predicted, target, speed_mps, 0.02, weight_exponent, speed_exponent, 1)
+
+    for weights_, speed_exponent in ((w, 0.0), (fast, 2.0)):
+        expected = sum(a * b for a, b in zip(weights_, squares, strict=True)) / sum(weights_)
+        assert loss_of(0.1, speed_exponent).item() == pytest.approx(expected, rel=1e-5)
+    flat = loss_of(0.0, 0.0)
     assert flat.item() == pytest.approx(np.mean(squares), rel=1e-5)
 
 
@@ -106,6 +112,7 @@ def test_train_encoder_and_core_have_rates_of_their_own(make_drive, small_policy
         {"lr_rise": 1.5},
         {"lr_rise": float("nan")},
         {"weight_exponent": -1.0},
+        {"speed_exponent": float("nan")},
         {"checkpoint_every": 0},
         {"clip_norm": float("nan")},
     ],

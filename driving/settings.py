@@ -1,0 +1,135 @@
+"""Worlds by name and option, and closed-loop figures for each of their settings."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+import sim  # noqa: F401  (registers the environments)
+from driving.models.policy import Policy
+from driving.rollout import Corruption, EpisodeLog, rollout, summarise, totals
+from sim.errors import BadInputError
+
+
+def parse_env_options(options: Sequence[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` each; numbers become numbers, true and false become booleans.
+
+    >>> parse_env_options(["min_radius_m=50", "look=plain", "drive=recordings/b@0:921"])
+    {'min_radius_m': 50.0, 'look': 'plain', 'drive': 'recordings/b@0:921'}
+    """
+    parsed: dict[str, Any] = {}
+    for option in options or []:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise BadInputError(f"env-option: expected NAME=VALUE, got {option!r}")
+        parsed[name] = _parse_value(value)
+    return parsed
+
+
+def parse_vary(options: Sequence[str] | None) -> list[dict[str, Any]]:
+    """``NAME=V1,V2`` each -> all combinations, the last name running fastest; one empty one without options.
+
+    >>> parse_vary(["season=summer,winter", "max_speed_mps=9"])
+    [{'season': 'summer', 'max_speed_mps': 9.0}, {'season': 'winter', 'max_speed_mps': 9.0}]
+    """
+    values_of: dict[str, list[Any]] = {}
+    for option in options or []:
+        name, equals, text = option.partition("=")
+        values = [_parse_value(value) for value in text.split(",")]
+        if not equals or not name or "" in values or len(set(values)) < len(values) or name in values_of:
+            raise BadInputError(
+                f"vary: expected NAME=V1,V2 with different values, each name once, got {option!r}"
+            )
+        values_of[name] = values
+    return [dict(zip(values_of, values, strict=True)) for values in itertools.product(*values_of.values())]
+
+
+def _parse_value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def known_envs() -> list[str]:
+    """Ids of the environments that keep the Env contract."""
+    return sorted(key for key in gymnasium.registry if key.startswith("lane/"))
+
+
+def env_maker(
+    env_id: str, options: Mapping[str, Any], seconds: float, render: bool = False
+) -> Callable[[], Any]:
+    """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once."""
+    if env_id not in known_envs():
+        raise BadInputError(f"environment: expected one of {', '.join(known_envs())}, got {env_id!r}")
+    options = {"episode_seconds": seconds} | dict(options)
+
+    def make() -> Any:
+        # The checkers of gymnasium.make look at every observation; the tests do that once for all.
+        return gymnasium.make(
+            env_id, render_mode="rgb_array" if render else None, disable_env_checker=True, **options
+        ).unwrapped
+
+    try:
+        make().close()
+    except (TypeError, gymnasium.error.Error) as error:
+        raise BadInputError(f"environment {env_id}: options {options}: {error}") from None
+    return make
+
+
+def drive_settings(
+    policy: Policy,
+    env_id: str,
+    options: Mapping[str, Any],
+    variations: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int],
+    seconds: float,
+    corruption: Corruption | None = None,
+    on_episode: Callable[[EpisodeLog], None] = lambda log: None,
+) -> dict[str, Any]:
+    """Drive the same seeds at each variation of the options: ``summarise`` over everything, and ``settings``.
+
+    Args:
+        variations: of ``options``, as ``parse_vary`` gives them; all are tried before anything is driven.
+
+    Returns:
+        The keys of ``summarise``, and ``settings``: a row of ``totals`` for each variation or, where only one was
+        driven, for each value that the env itself drew for some of its episodes but not for all.
+
+    Raises:
+        BadInputError: as ``env_maker`` and ``rollout`` do, or an option is given and varied.
+    """
+    if twice := {name for variation in variations for name in variation} & options.keys():
+        raise BadInputError(f"vary: expected names that no --env-option sets, got {', '.join(sorted(twice))}")
+    makers = [env_maker(env_id, {**options, **variation}, seconds) for variation in variations]
+    started_s = time.perf_counter()
+    groups: list[tuple[dict[str, Any], list[EpisodeLog]]] = []
+    for variation, make_env in zip(variations, makers, strict=True):
+        logs = rollout(policy, make_env, seeds, seconds, corruption, on_episode)
+        for log in logs:
+            log.setting = {**variation, **log.setting}  # what was drawn says more than "any"
+        groups.append((dict(variation), logs))
+    everything = [log for _, logs in groups for log in logs]
+    figures = summarise(everything, time.perf_counter() - started_s)
+    groups = groups if len(groups) > 1 else drawn_groups(everything)
+    return figures | {"settings": [{"setting": setting, **totals(logs)} for setting, logs in groups]}
+
+
+def drawn_groups(logs: Sequence[EpisodeLog]) -> list[tuple[dict[str, Any], list[EpisodeLog]]]:
+    """The episodes of each value of each key of their settings; keys that are the same for all are left out.
+
+    One key at a time: a group for every combination would hold hardly an episode each.
+    """
+    groups = []
+    for key in dict.fromkeys(key for log in logs for key in log.setting):
+        values = sorted({log.setting[key] for log in logs if key in log.setting}, key=str)
+        by_value = [(v, [log for log in logs if log.setting.get(key) == v]) for v in values]
+        if any(len(members) < len(logs) for _, members in by_value):
+            groups += [({key: value}, members) for value, members in by_value]
+    return groups

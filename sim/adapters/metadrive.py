@@ -1,0 +1,288 @@
+"""``lane/MetaDrive-v0``: an independent physics simulator behind our contract, without display and graphics card.
+
+MetaDrive (Li et al., "MetaDrive: Composing Diverse Driving Scenarios for Generalizable RL", TPAMI 2022): rigid bodies,
+suspension and tyre friction by Bullet, roads of MetaDrive's own blocks, drawn by panda3d.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from sim.adapters.metadrive_assets import LOOKS, ROAD_REGION_M
+from sim.adapters.metadrive_config import CarFacts, MetaDriveConfig
+from sim.adapters.metadrive_process import check_installed, claim, release, start_engine
+from sim.adapters.metadrive_route import draw_route
+from sim.camera import Camera
+from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
+from sim.errors import BadInputError
+from sim.expert import PurePursuit
+from sim.road import STEP_M
+from sim.speed import speed_profile
+from sim.window import Window
+
+if TYPE_CHECKING:
+    from sim.adapters.metadrive_engine import LaneEnv
+
+# One random stream for each cause: changing one leaves the others as they were.
+_STREAMS = {"road": 0, "look": 1, "start": 3}
+DISPLAY_SCALE = 3
+CAMERA_FORWARD_M = 1.5
+"""The lens is this far ahead of the rear axle, as in the embedded world."""
+REAR_SLIP_S2_PER_M = 0.002
+"""Measured: slip angle of the rear axle for each m/s^2 of lateral acceleration."""
+START_OPTIONS = ("along_road_m", "lateral_offset_m", "heading_error_rad")
+FIRST_START_M, END_MARGIN_M = 5.0, 30.0
+"""Episodes begin at least so far from the start of the map and end this far before its end, where the road stops."""
+_ROAD_MARGIN_M = 25.0
+
+
+class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """Keep a car in its lane on MetaDrive's roads, seen by a front camera.
+
+    | | |
+    | --- | --- |
+    | observation | uint8 (78, 200, 3), RGB camera picture |
+    | action | float32 (1,), path curvature in 1/m, left positive, within +-0.1 |
+    | step | 0.05 s: five physics steps of 0.01 s, half of MetaDrive's own, at the rate of the other worlds |
+    | reward | 1 - (offset / half lane width)^2, in [0, 1]; 0 on leaving the lane |
+    | terminated | the middle of the rear axle left its lane: a crash |
+    | truncated | the end of time or of the map, or a collision; ``info["truncation"]`` says which |
+
+    ``info``: ``lateral_offset_m``, ``heading_error_rad``, ``speed_mps`` (of the rear axle over the last step),
+    ``dt_s``, ``distance_m`` (driven since the start), ``road_mask`` bool (78, 200) (road and its lines, without what
+    cars hide; drawn in the same pass as the picture), ``lane_half_width_m``, ``curvature_per_m`` (what the car does),
+    ``road_curvature_per_m``, ``setting`` (empty).
+
+    The road is two lanes of 3.5 m, one for each direction, on level ground. Every episode draws its road, its sky and
+    light and its start from the seed, each from a stream of its own. ``reset(options={"along_road_m": 120.0,
+    "lateral_offset_m": 0.5, "heading_error_rad": 0.0})`` starts at a chosen place, clipped to the map.
+
+    MetaDrive has one engine for a process: it belongs to the first environment that is reset, until that is closed.
+    The camera is fixed to the body, which dips and rolls with the springs: by about a pixel at most in a curve.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
+    MAX_PER_PROCESS = 1
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise BadInputError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        try:
+            self.config = MetaDriveConfig(**options)
+        except TypeError:
+            known = ", ".join(MetaDriveConfig.__dataclass_fields__)
+            raise BadInputError(
+                f"unknown environment option in {sorted(options)}; known are {known}"
+            ) from None
+        check_installed()
+        self.render_mode = render_mode
+        self.camera = Camera()
+        self.vehicle = CarFacts()
+        self.expert = PurePursuit(look_ahead_s=0.8, rear_slip_s2_per_m=REAR_SLIP_S2_PER_M)
+        self.dt_s = 1.0 / FRAME_RATE_HZ
+        limit = self.vehicle.max_curvature_per_m
+        self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
+        shape = (self.camera.height_px, self.camera.width_px, 3)
+        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+        self._engine: LaneEnv | None = None
+        self._pose: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
+        self._window: Window | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
+        options = options or {}
+        if unknown := options.keys() - START_OPTIONS:
+            raise BadInputError(
+                f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
+            )
+        super().reset(seed=seed)
+        episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
+        streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
+        config = self.config
+        side_m = ROAD_REGION_M - 2 * _ROAD_MARGIN_M
+        blocks, self.road = draw_route(
+            streams["road"], config.map, config.min_radius_m, config.max_radius_m, side_m
+        )
+        self._speed_profile_mps = speed_profile(
+            self.road, config.speed_mps, config.max_lateral_acceleration_mps2
+        )
+        start = self._draw_start(streams["start"], options)
+        engine = self._started_engine()
+        self._origin_m = (-_middle(self.road.x_m), -_middle(self.road.y_m))
+        _draw_look(engine, streams["look"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            engine.drive_map(episode_seed % 2**31, blocks, self._origin_m)
+        self._place(*start)
+        self._time_s, self._distance_m = 0.0, 0.0
+        if self.render_mode == "human":
+            self.render()
+        return self._observe()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Drive one time step with a commanded path curvature (1/m); it must be finite."""
+        if np.size(action) != 1 or not np.isfinite(action).all():
+            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
+        engine, car = self._engine_or_error(), self.vehicle
+        command = float(np.asarray(action).reshape(-1)[0])
+        command = min(max(command, -car.max_curvature_per_m), car.max_curvature_per_m)
+        angle_rad = float(road_wheel_angle_from_curvature(command, car.wheelbase_m))
+        x_m, y_m, heading = self._pose
+        engine.drive(angle_rad / car.max_road_wheel_angle_rad, self._throttle())
+        self._pose = engine.rear_axle()
+        moved_m = math.hypot(self._pose[0] - x_m, self._pose[1] - y_m)
+        self.speed_mps = moved_m / self.dt_s
+        turned = float(wrap_angle(self._pose[2] - heading))
+        self._curvature_per_m = turned / moved_m if moved_m > 0.01 else command
+        self._time_s += self.dt_s
+        self._distance_m += self.speed_mps * self.dt_s
+        observation, info = self._observe()
+        share = info["lateral_offset_m"] / info["lane_half_width_m"]
+        terminated = bool(abs(share) > 1.0)
+        if not terminated and (reason := self._truncation()):
+            info["truncation"] = reason
+        if self.render_mode == "human":
+            self.render()
+        return observation, max(0.0, 1.0 - share * share), terminated, "truncation" in info, info
+
+    def expert_curvature_per_m(self) -> float:
+        """What the privileged teacher would command now (1/m)."""
+        x_m, y_m, heading = self._pose_on_road()
+        command = self.expert.curvature_per_m(self.road, self._s_m, x_m, y_m, heading, self.speed_mps)
+        limit = self.vehicle.max_curvature_per_m
+        return min(max(command, -limit), limit)
+
+    def render(self) -> np.ndarray | None:
+        """The camera's view at three times the size, for people: uint8 (234, 600, 3)."""
+        if self.render_mode is None:
+            return None
+        picture = self._engine_or_error().display_picture()
+        if self.render_mode == "rgb_array":
+            return picture
+        self._window = self._window or Window("lane/MetaDrive-v0", FRAME_RATE_HZ)
+        self._window.show(picture)
+        return None
+
+    def close(self) -> None:
+        """Free the process's one engine, and the window if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+        release(self)
+        self._engine = None
+
+    def _draw_start(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[float, float, float]:
+        config = self.config
+        offset_m = rng.uniform(-config.start_offset_m, config.start_offset_m)
+        error_rad = rng.uniform(-config.start_heading_rad, config.start_heading_rad)
+        s_m = float(options.get("along_road_m", FIRST_START_M))
+        offset_m = float(options.get("lateral_offset_m", offset_m))
+        error_rad = float(options.get("heading_error_rad", error_rad))
+        if not np.isfinite([s_m, offset_m, error_rad]).all():
+            raise BadInputError(
+                f"reset: expected a finite along_road_m, offset and heading, got {s_m}, {offset_m}, {error_rad}"
+            )
+        last_m = self.road.length_m - 2 * END_MARGIN_M
+        return min(max(s_m, FIRST_START_M), last_m), offset_m, error_rad
+
+    def _started_engine(self) -> LaneEnv:
+        if self._engine is None:
+            claim(self)
+            camera = self.camera
+            size = (camera.height_px * DISPLAY_SCALE, camera.width_px * DISPLAY_SCALE)
+            display = camera.resized(*size) if self.render_mode is not None else None
+            self._engine = start_engine(self.config, camera, display, CAMERA_FORWARD_M)
+        return self._engine
+
+    def _engine_or_error(self) -> LaneEnv:
+        if self._engine is None:
+            raise BadInputError("MetaDrive: expected reset() before step() and render(), got no episode")
+        return self._engine
+
+    def _place(self, s_m: float, offset_m: float, error_rad: float) -> None:
+        x_m, y_m, heading = self.road.pose_at(s_m)
+        self._s_m, self.speed_mps = s_m, self._target_speed_mps(s_m)
+        self._curvature_per_m = self.road.curvature_at(s_m)
+        engine = self._engine_or_error()
+        engine.place(
+            x_m - offset_m * math.sin(heading) + self._origin_m[0],
+            y_m + offset_m * math.cos(heading) + self._origin_m[1],
+            heading + error_rad,
+            self.speed_mps,
+        )
+        self._pose = engine.rear_axle()
+
+    def _pose_on_road(self) -> tuple[float, float, float]:
+        x_m, y_m, heading = self._pose
+        return x_m - self._origin_m[0], y_m - self._origin_m[1], heading
+
+    def _target_speed_mps(self, s_m: float) -> float:
+        profile = self._speed_profile_mps
+        return float(profile[min(int(s_m / STEP_M), len(profile) - 1)])
+
+    def _throttle(self) -> float:
+        target_mps = self._target_speed_mps(self._s_m + self.speed_mps * self.dt_s)
+        for gap_m, speed_mps in self._cars_ahead():
+            target_mps = min(target_mps, max(speed_mps + 0.3 * (gap_m - 12.0), 0.0))
+        return min(max(0.5 * (target_mps - self.speed_mps), -1.0), 1.0)
+
+    def _cars_ahead(self) -> list[tuple[float, float]]:
+        """(gap, speed) of the cars on our lane within 40 m."""
+        if self.config.traffic_density == 0:
+            return []
+        x_m, y_m, heading = self._pose
+        ahead = []
+        for other_x_m, other_y_m, speed_mps in self._engine_or_error().other_cars():
+            distance_m = math.hypot(other_x_m - x_m, other_y_m - y_m)
+            bearing = float(wrap_angle(math.atan2(other_y_m - y_m, other_x_m - x_m) - heading))
+            if distance_m < 40.0 and abs(bearing) < 1.2:
+                place = (other_x_m - self._origin_m[0], other_y_m - self._origin_m[1])
+                _, offset_m, _ = self.road.locate(*place, self._s_m + distance_m)
+                if abs(offset_m) < 1.75:
+                    ahead.append((distance_m, speed_mps))
+        return ahead
+
+    def _truncation(self) -> str | None:
+        if self._engine_or_error().collided():
+            return "collision"
+        if self._s_m > self.road.length_m - END_MARGIN_M:
+            return "end of map"
+        if self._time_s > self.config.episode_seconds - 0.5 * self.dt_s:
+            return "end of time"
+        return None
+
+    def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
+        x_m, y_m, heading = self._pose_on_road()
+        self._s_m, offset_m, lane_heading = self.road.locate(x_m, y_m, self._s_m)
+        picture, road_mask = self._engine_or_error().picture_and_road()
+        info = {
+            "lateral_offset_m": offset_m,
+            "heading_error_rad": float(wrap_angle(heading - lane_heading)),
+            "speed_mps": self.speed_mps,
+            "dt_s": self.dt_s,
+            "distance_m": self._distance_m,
+            "road_mask": road_mask,
+            "lane_half_width_m": 1.75,
+            "curvature_per_m": self._curvature_per_m,
+            "road_curvature_per_m": self.road.curvature_at(self._s_m),
+            "setting": {},
+        }
+        return picture, info
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(values.min() + values.max()) / 2
+
+
+def _draw_look(engine: LaneEnv, rng: np.random.Generator) -> None:
+    look = LOOKS[int(rng.integers(len(LOOKS)))]
+    dryness = rng.uniform(0.0, 1.0)
+    tint = (0.85 + 0.4 * dryness, 0.95 + 0.1 * dryness, 0.9 + 0.1 * dryness)
+    engine.set_look(look, rng.uniform(-math.pi, math.pi), tint, rng.uniform(0.75, 1.15))

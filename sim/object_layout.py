@@ -1,0 +1,117 @@
+"""Where the objects of a roadside are on one road, and around one camera at one time."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+
+import numpy as np
+
+from sim.road import Road
+from sim.roadside import Roadside
+from sim.sprites import KINDS, SPRITES
+
+Pose = tuple[float, float, float]
+"""Place (x, y) and heading of the lens in the world."""
+
+X, Y, HEADING, REACH_M, WIDTH_M, LENGTH_M, MARGIN_M, TALL_M, BELOW_M, SPRITE, SURFACE = range(11)
+"""Columns of the table of upright things: place and direction, the larger of width and length, width and length of
+the body (length 0 for what always faces the viewer), margin of the picture, its height, how far it reaches below the
+ground, sprite and surface class."""
+X_END, Y_END, PANEL_TALL_M, PANEL_SPRITE, PANEL_SURFACE = range(2, 7)
+"""Columns of the table of panels after the first end's x and y."""
+
+_BEHIND_M = 14.0
+_FARTHER_M = 10.0
+_CLEAR_M = 0.7
+_WATCHED_M = 10.0
+
+
+def road_points(road: Road, along_m: np.ndarray, lateral_m: np.ndarray | float) -> tuple[np.ndarray, ...]:
+    """World place x, y and direction of the road at arc lengths and lateral positions."""
+    heading = np.interp(along_m, road.s_m, road.heading_rad)
+    x_m = np.interp(along_m, road.s_m, road.x_m) - lateral_m * np.sin(heading)
+    y_m = np.interp(along_m, road.s_m, road.y_m) + lateral_m * np.cos(heading)
+    return x_m, y_m, heading
+
+
+def to_camera(x_m: np.ndarray, y_m: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Forward and left of world points, seen from a pose of the lens."""
+    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    dx, dy = x_m - pose[0], y_m - pose[1]
+    return dx * cos + dy * sin, dy * cos - dx * sin
+
+
+def _stands_free(road: Road, x_m: np.ndarray, y_m: np.ndarray, lateral_m: np.ndarray) -> np.ndarray:
+    """Whether no other part of the road comes near: a winding road must not run through its own trees."""
+    points_x, points_y = road.x_m[::5], road.y_m[::5]
+    nearest = [
+        np.hypot(points_x - x, points_y - y).min() if len(points_x) else math.inf
+        for x, y in zip(x_m, y_m, strict=True)
+    ]
+    return np.array(nearest) > np.minimum(np.abs(lateral_m), _WATCHED_M) - _CLEAR_M
+
+
+class ObjectLayout:
+    """The objects of a roadside laid along one road: what stands has its place once and for all."""
+
+    def __init__(self, roadside: Roadside, road: Road) -> None:
+        self.road = road
+        entries = [SPRITES[index] for index in roadside.sprite]
+        kinds = [KINDS[entry.name] for entry in entries]
+        table = np.zeros((len(kinds), 11))
+        table[:, X], table[:, Y], table[:, HEADING] = road_points(road, roadside.along_m, roadside.lateral_m)
+        table[:, WIDTH_M] = roadside.width_m
+        for row, kind, entry, height_m in zip(table, kinds, entries, roadside.height_m, strict=True):
+            row[LENGTH_M] = kind.lengths_m[entry.variant] if kind.lengths_m else 0.0
+            row[MARGIN_M] = 2 * kind.margin_m
+            row[TALL_M] = height_m * (1 + kind.below + kind.above)
+            row[BELOW_M] = height_m * kind.below
+        table[:, REACH_M] = np.maximum(table[:, WIDTH_M], table[:, LENGTH_M])
+        table[:, SPRITE], table[:, SURFACE] = roadside.sprite, roadside.surface_class
+        is_panel = np.array([kind.is_panel for kind in kinds], bool)
+        moves = roadside.speed_mps != 0
+        # What is parked on the left, and what comes towards the viewer, shows its front.
+        turned = np.where(moves, roadside.speed_mps < 0, roadside.lateral_m > 0)
+        self._direction = np.where(turned, np.pi, 0.0)[moves]
+        table[:, HEADING] += np.where(turned, np.pi, 0.0)
+        stands = np.flatnonzero(~moves & ~is_panel)
+        free = _stands_free(road, table[stands, X], table[stands, Y], roadside.lateral_m[stands])
+        self._standing = table[stands[free]]
+        self._standing_along: list[float] = roadside.along_m[stands[free]].tolist()
+        self._moving = table[moves]
+        self._moving_along, self._moving_lateral = roadside.along_m[moves], roadside.lateral_m[moves]
+        self._speed = roadside.speed_mps[moves]
+        self._lay_panels(roadside, is_panel)
+
+    def _lay_panels(self, roadside: Roadside, is_panel: np.ndarray) -> None:
+        along, half = roadside.along_m[is_panel], 0.5 * roadside.width_m[is_panel]
+        lateral = roadside.lateral_m[is_panel]
+        start_x, start_y, _ = road_points(self.road, along - half, lateral)
+        end_x, end_y, _ = road_points(self.road, along + half, lateral)
+        columns = [start_x, start_y, end_x, end_y]
+        columns += [roadside.height_m[is_panel], roadside.sprite[is_panel], roadside.surface_class[is_panel]]
+        self._panels = np.stack(columns, axis=1)
+        self._panels_along: list[float] = along.tolist()
+        self._panel_reach_m = float(half.max()) if len(half) else 0.0
+
+    def upright(self, s_m: float, time_s: float, far_m: float) -> np.ndarray:
+        """Rows of the table for what stands or drives from a little behind ``s_m`` to ``far_m`` ahead."""
+        low = bisect_left(self._standing_along, s_m - _BEHIND_M)
+        high = bisect_left(self._standing_along, s_m + far_m + _FARTHER_M)
+        standing = self._standing[low:high]
+        if not len(self._moving):
+            return standing
+        along = (self._moving_along + self._speed * time_s) % self.road.length_m
+        here = np.flatnonzero(np.abs(along - (s_m + 0.5 * far_m)) < 0.5 * far_m + _BEHIND_M)
+        if not len(here):
+            return standing
+        cars = self._moving[here]
+        cars[:, X], cars[:, Y], heading = road_points(self.road, along[here], self._moving_lateral[here])
+        cars[:, HEADING] = heading + self._direction[here]
+        return np.concatenate([standing, cars])
+
+    def panels(self, s_m: float, far_m: float) -> np.ndarray:
+        """Rows of the table of panels for the stretch ahead."""
+        low = bisect_left(self._panels_along, s_m - self._panel_reach_m - _BEHIND_M)
+        return self._panels[low : bisect_left(self._panels_along, s_m + far_m + self._panel_reach_m)]

@@ -1,0 +1,146 @@
+"""Everything too far to move when the car does: sky, clouds, sun, hills and far ground, by bearing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sim.camera import Camera
+from sim.conventions import wrap_angle
+from sim.scene import Scene
+from sim.skyline import TOP_RAD
+from sim.surface_class import SurfaceClass
+
+MAX_PITCH = 0.12
+"""The horizon may move by this share of the focal length to either side."""
+SUN_ELEVATION_RAD = 0.085
+_TOP_RAD = 0.45
+"""Elevation of the upper edge of the clouds' map."""
+_FAR_M = 160.0
+_N_STARS = 420
+
+
+class Panorama:
+    """The surroundings for all bearings, one column a pixel of the camera's middle; one slice copy a picture.
+
+    Args:
+        camera: of the picture to draw.
+        scene: looks of the episode.
+    """
+
+    def __init__(self, camera: Camera, scene: Scene) -> None:
+        self._width_px, self._focal_u_px = camera.width_px, camera.focal_u_px
+        self._n_bearings = n = round(2 * np.pi * camera.focal_u_px)
+        self._pad = int(np.ceil(MAX_PITCH * camera.focal_v_px)) + 1
+        n_rows = camera.height_px + 2 * self._pad
+        elevation = (camera.horizon_v_px + self._pad - np.arange(n_rows)) / camera.focal_v_px
+        n_above = int(np.clip(np.ceil(camera.horizon_v_px) + self._pad + 2, 1, n_rows))
+        elevation = elevation[:n_above].astype(np.float32)
+        # The middle of the picture's column 0 looks along +horizon_u / focal when the car heads along x.
+        bearing = np.asarray(wrap_angle((camera.horizon_u_px - np.arange(n)) / camera.focal_u_px), np.float32)
+        picture = _sky(scene, elevation, bearing)
+        classes = np.full((n_rows, n), SurfaceClass.HILLS, np.uint8)
+        classes[:n_above] = _add_ridges(picture, scene, elevation, bearing, camera.focal_v_px)
+        clear = np.exp(-_FAR_M / scene.atmosphere.visibility_m)
+        verge = (
+            np.concatenate([scene.ground[0, ::8, ::8][:20], scene.ground[0, ::8, ::8][-20:]]).mean((0, 1))
+            / 255
+        )
+        ground = np.float32(clear * verge + (1 - clear) * scene.atmosphere.horizon)
+        below = np.clip(0.5 - elevation * camera.focal_v_px, 0, 1)[:, None, None]
+        picture += below * (ground - picture)
+        classes[:n_above][below[:, 0, 0] >= 0.5] = SurfaceClass.HILLS
+        whole = np.empty((n_rows, n + camera.width_px, 3), np.uint8)
+        whole[:, :n] = np.round(255 * np.clip(ground, 0, 1))
+        whole[:n_above, :n] = cv2.convertScaleAbs(picture.reshape(n_above, -1), alpha=255).reshape(
+            picture.shape
+        )
+        whole[:, n:] = whole[:, : camera.width_px]
+        self._picture = whole
+        self._classes = np.concatenate([classes, classes[:, : camera.width_px]], axis=1)
+
+    def draw(
+        self, picture: np.ndarray, class_map: np.ndarray, n_rows: int, heading_rad: float, pitch_px: float
+    ) -> None:
+        """Fill the first ``n_rows`` rows of ``picture`` (H, W, 3) and ``class_map`` (H, W), both uint8.
+
+        ``pitch_px`` moves the horizon down by that many rows (rounded, held within ``MAX_PITCH``).
+        """
+        column = round(-heading_rad * self._focal_u_px) % self._n_bearings
+        top = min(max(self._pad - round(pitch_px), 0), 2 * self._pad)
+        here = slice(top, top + n_rows), slice(column, column + self._width_px)
+        picture[:n_rows] = self._picture[here]
+        class_map[:n_rows] = self._classes[here]
+
+
+def _sky(scene: Scene, elevation: np.ndarray, bearing: np.ndarray) -> np.ndarray:
+    """Sky (R, B, 3) float32 with clouds, sun and stars."""
+    air = scene.atmosphere
+    blend = np.clip(elevation / 0.35, 0, 1)[:, None, None] ** np.float32(0.7)
+    picture = np.broadcast_to(
+        air.horizon + (air.zenith - air.horizon) * blend, (len(elevation), len(bearing), 3)
+    ).copy()
+    if air.weather == "night":
+        _add_stars(picture, elevation, bearing)
+    n_rows, n_columns = scene.clouds.shape
+    map_y = np.clip((1 - elevation / _TOP_RAD) * n_rows - 0.5, 0, n_rows - 1)
+    map_x = (bearing / (2 * np.pi) % 1.0) * n_columns
+    wrapped = np.concatenate([scene.clouds, scene.clouds[:, :1]], axis=1)
+    shape = picture.shape[:2]
+    cover = cv2.remap(
+        wrapped, np.broadcast_to(map_x, shape).astype(np.float32),
+        np.broadcast_to(map_y[:, None], shape).astype(np.float32), cv2.INTER_LINEAR,
+    )  # fmt: skip
+    colour = (
+        np.minimum(air.horizon * np.float32(1.12), 1)
+        if air.weather != "overcast"
+        else air.horizon * np.float32(0.8)
+    )
+    picture += 0.75 * cover[..., None] * (colour - picture)
+    if air.sun_bearing_rad is not None:
+        _add_sun(picture, air.sun_bearing_rad, elevation, bearing)
+    return picture
+
+
+def _add_sun(picture: np.ndarray, sun_bearing_rad: float, elevation: np.ndarray, bearing: np.ndarray) -> None:
+    """A disc and its halo, in place."""
+    aside = np.asarray(wrap_angle(bearing - sun_bearing_rad))
+    squared = (elevation[:, None] - SUN_ELEVATION_RAD) ** 2 + (aside**2)[None]
+    halo = 0.75 * np.exp(-np.sqrt(squared) / 0.16) + 2.0 * np.exp(-squared / 0.026**2)
+    warm = np.array([1.0, 0.93, 0.76], np.float32)
+    picture += np.clip(halo, 0, 1).astype(np.float32)[..., None] * (warm - picture)
+
+
+def _add_stars(picture: np.ndarray, elevation: np.ndarray, bearing: np.ndarray) -> None:
+    """The fixed stars: the same every night, in place."""
+    rng = np.random.default_rng(0)
+    where = rng.uniform((0.0, -np.pi), (_TOP_RAD, np.pi), (_N_STARS, 2))
+    bright = rng.random(_N_STARS).astype(np.float32) ** 4
+    rows = np.round(
+        (elevation[0] - where[:, 0]) / (elevation[0] - elevation[-1]) * (len(elevation) - 1)
+    ).astype(int)
+    columns = np.round((bearing[0] - where[:, 1]) * len(bearing) / (2 * np.pi)).astype(int) % len(bearing)
+    seen = rows >= 0
+    picture[rows[seen], columns[seen]] += (0.25 + 0.75 * bright[seen])[:, None]
+
+
+def _add_ridges(
+    picture: np.ndarray, scene: Scene, elevation: np.ndarray, bearing: np.ndarray, focal_v_px: float
+) -> np.ndarray:
+    """Lay the ridges over the sky in place, far to near; returns the classes (R, B) uint8."""
+    classes = np.full(picture.shape[:2], SurfaceClass.SKY, np.uint8)
+    n_ridge_bearings = scene.ridges.shape[1]
+    at = (bearing / (2 * np.pi) % 1.0) * n_ridge_bearings
+    for ridge, colour, texture in zip(scene.ridges, scene.ridge_colours, scene.ridge_textures, strict=True):
+        top = np.interp(at, np.arange(n_ridge_bearings), ridge, period=n_ridge_bearings).astype(np.float32)
+        first = int(np.argmax(elevation <= top.max() + 1 / focal_v_px))
+        depth = top[None] - elevation[first:, None]
+        cover = np.clip(depth * np.float32(focal_v_px) + np.float32(0.5), 0, 1)
+        wrapped = np.concatenate([texture, texture[:, :1]], axis=1)
+        row = np.clip((1 - elevation[first:, None] / TOP_RAD) * len(texture) - 0.5, 0, len(texture) - 1)
+        map_x, map_y = (np.broadcast_to(axis, depth.shape).astype(np.float32) for axis in (at, row))
+        gain = cv2.remap(wrapped, map_x, map_y, cv2.INTER_LINEAR)
+        part = picture[first:]
+        part += cover[..., None] * (np.minimum(gain[..., None] * colour, 1) - part)
+        classes[first:][cover > 0.5] = SurfaceClass.HILLS
+    return classes

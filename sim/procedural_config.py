@@ -1,0 +1,124 @@
+"""Options of the embedded world: where one drives, in which season and weather, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from sim.atmosphere import SEASONS, WEATHERS
+from sim.errors import BadInputError
+from sim.families import FAMILIES
+
+RENDER_VIEWS = ("camera", "birds_eye", "both")
+ANY = "any"
+
+
+def choices(option: str, text: object, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The names meant by ``any``, one name, or several joined with ``+``.
+
+    >>> choices("season", "winter+spring", SEASONS)
+    ('winter', 'spring')
+    """
+    if text == ANY:
+        return known
+    chosen = tuple(text.split("+")) if isinstance(text, str) else ()
+    if not chosen or not set(chosen) <= set(known):
+        raise BadInputError(
+            f"expected {option} to be {ANY} or of {', '.join(known)} (several joined with +), got {text!r}"
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class ProceduralConfig:
+    """Options of ``gymnasium.make("lane/Procedural-v0", ...)``.
+
+    Family, season and weather name one setting, several joined with ``+``, or ``any``; each episode draws one of
+    them. The defaults leave out winter, snow and night, so that those stay unseen conditions for a policy trained
+    in the default world. What is ``None`` comes from the family.
+
+    Attributes:
+        family: kind of road: highway, country, mountain, urban (``sim.families``).
+        season: spring, summer, autumn, winter.
+        weather: clear, overcast, rain, fog, snow, low_sun, dusk, night.
+        roadside: objects beside the road and traffic in the other lanes.
+        hills: the road rises and falls.
+        episode_seconds: after this time the episode is truncated.
+        min_radius_m, max_radius_m: range of the curves' radii.
+        lane_width_m: of the own lane.
+        min_speed_mps, max_speed_mps: range of an episode's top speed, held on straights.
+        max_lateral_acceleration_mps2: the car slows down for curves to stay below it.
+        start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
+        render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
+    """
+
+    family: str = ANY
+    season: str = "spring+summer+autumn"
+    weather: str = "clear+overcast+rain+fog+low_sun+dusk"
+    roadside: bool = True
+    hills: bool = True
+    episode_seconds: float = 60.0
+    min_radius_m: float | None = None
+    max_radius_m: float | None = None
+    lane_width_m: float | None = None
+    min_speed_mps: float | None = None
+    max_speed_mps: float | None = None
+    max_lateral_acceleration_mps2: float = 3.0
+    start_offset_m: float = 0.2
+    start_heading_rad: float = 0.02
+    render_view: str = "camera"
+
+    def __post_init__(self) -> None:
+        for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
+            choices(option, getattr(self, option), known)
+        if self.render_view not in RENDER_VIEWS:
+            raise BadInputError(
+                f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}"
+            )
+        for name in ("roadside", "hills"):
+            if not isinstance(getattr(self, name), bool):
+                raise BadInputError(f"expected true or false for {name}, got {getattr(self, name)!r}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (bool, str)) and isinstance(field.default, type(value)):
+                continue
+            if value is None and field.default is None:
+                continue
+            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+                raise BadInputError(f"expected a finite number of at least 0 for {field.name}, got {value!r}")
+        if not 0 < self.episode_seconds <= 3600:
+            raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
+        if self.lane_width_m is not None and not 2.4 <= self.lane_width_m <= 5.0:
+            raise BadInputError(f"expected lane_width_m from 2.4 to 5.0, got {self.lane_width_m}")
+        for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
+            for family in choices("family", self.family, tuple(FAMILIES)):
+                smallest, largest = self.range_of(low, high, family)
+                if not 0 < smallest <= largest:
+                    raise BadInputError(f"expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
+        if self.min_radius_m is not None and self.min_radius_m < 20:
+            raise BadInputError(
+                f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}"
+            )
+
+    def range_of(self, low: str, high: str, family: str) -> tuple[float, float]:
+        """The two named options, with the family's values where they are None.
+
+        One option alone pushes the family's other bound out of its way.
+        """
+        given_low, given_high = getattr(self, low), getattr(self, high)
+        smallest = getattr(FAMILIES[family], low) if given_low is None else given_low
+        largest = getattr(FAMILIES[family], high) if given_high is None else given_high
+        if given_high is None:
+            largest = max(largest, smallest)
+        if given_low is None:
+            smallest = min(smallest, largest)
+        return float(smallest), float(largest)
+
+    def draw_setting(self, rng: np.random.Generator) -> dict[str, str]:
+        """Family, season and weather of an episode; what one option allows does not move the others."""
+        setting = {}
+        for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
+            allowed = choices(option, getattr(self, option), known)
+            setting[option] = allowed[int(rng.random() * len(allowed))]
+        return setting

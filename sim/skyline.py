@@ -1,0 +1,161 @@
+"""Hills, woods and towns at the horizon, and clouds: by bearing, far from the road."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sim.atmosphere import Atmosphere
+
+N_BEARINGS = 1440
+N_ROWS = 80
+TOP_RAD = 0.4
+"""Ridges reach up to this elevation; their looks have ``N_ROWS`` rows from there down to the horizon."""
+Colour = tuple[float, float, float]
+
+# By season: colours of woods, of open hills, of bare summits.
+_WOODS: dict[str, tuple[Colour, ...]] = {
+    "spring": ((0.16, 0.26, 0.08), (0.24, 0.34, 0.12), (0.10, 0.19, 0.09)),
+    "summer": ((0.09, 0.16, 0.07), (0.14, 0.20, 0.09), (0.06, 0.12, 0.07)),
+    "autumn": ((0.40, 0.24, 0.08), (0.48, 0.34, 0.10), (0.28, 0.15, 0.07), (0.16, 0.18, 0.08)),
+    "winter": ((0.20, 0.17, 0.14), (0.13, 0.14, 0.11), (0.26, 0.22, 0.18)),
+}
+_HILLS: dict[str, tuple[Colour, ...]] = {
+    "spring": ((0.30, 0.44, 0.16), (0.40, 0.48, 0.22)),
+    "summer": ((0.42, 0.40, 0.20), (0.62, 0.52, 0.30), (0.28, 0.34, 0.15)),
+    "autumn": ((0.46, 0.36, 0.18), (0.36, 0.30, 0.16)),
+    "winter": ((0.34, 0.30, 0.24), (0.42, 0.38, 0.32)),
+}
+_SNOW = np.array([0.86, 0.89, 0.95])
+_RELIEF = {  # heights (radians) of the far and the near ridges, and how rugged they are
+    "highway": ((0.0, 0.05), (0.0, 0.04), 0.7),
+    "country": ((0.0, 0.09), (0.01, 0.10), 1.0),
+    "mountain": ((0.05, 0.20), (0.04, 0.22), 1.7),
+    "urban": ((0.0, 0.05), (0.01, 0.08), 0.6),
+}
+_CLOUDS = {"clear": (0.9, 2.2), "low_sun": (0.7, 1.6), "dusk": (0.5, 1.4), "night": (0.9, 1.8)}
+"""Threshold of the clouds' noise by weather: high is a clean sky; elsewhere the sky is covered throughout."""
+
+
+def _waves(rng: np.random.Generator, low: int, high: int, n: int) -> np.ndarray:
+    """Whole waves around the circle, so that there is no seam: (N_BEARINGS,) of about unit size."""
+    bearing = np.linspace(0, 2 * np.pi, N_BEARINGS, endpoint=False)
+    counts = rng.integers(low, high, n)[:, None]
+    size = rng.normal(size=(n, 1)) / (1 + counts / 8.0)
+    return (size * np.sin(counts * bearing + rng.uniform(0, 2 * np.pi, (n, 1)))).sum(0)
+
+
+def _crowns(rng: np.random.Generator, spacing: int) -> np.ndarray:
+    """Tree tops (N_BEARINGS,) in [0, 1]: bumps of random height, as wide as ``spacing`` bearings."""
+    heights = rng.random(-(-N_BEARINGS // spacing)).astype(np.float32) ** 1.5
+    at = (np.arange(N_BEARINGS) / spacing) % 1.0
+    return np.repeat(heights, spacing)[:N_BEARINGS] * (1 - (2 * at - 1) ** 2) ** 0.5
+
+
+def _houses(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1] and looks (N_ROWS, N_BEARINGS), walls and windows."""
+    starts = np.sort(rng.choice(N_BEARINGS, 110, replace=False))
+    house = np.searchsorted(starts, np.arange(N_BEARINGS), side="right")
+    tall, bright = rng.random(111) ** 1.6, rng.uniform(0.45, 1.5, 111)
+    walls = np.broadcast_to(bright[house], (N_ROWS, N_BEARINGS)).astype(np.float32).copy()
+    windows = (np.arange(N_ROWS) % 3 == 1)[:, None] & (np.arange(N_BEARINGS) % 4 < 2)[None]
+    walls[windows & (rng.random((N_ROWS, N_BEARINGS)) < 0.7)] *= 0.5
+    return tall[house], walls
+
+
+def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
+    """Light and dark (N_ROWS, N_BEARINGS) of crowns before one another, each bright above and dark below."""
+    columns = N_BEARINGS // 4  # a quarter of the circle, repeated
+    picture = np.full((N_ROWS, columns), 90, np.uint8)
+    n = int(1400 / size)
+    rows = np.sort(rng.uniform(-4, N_ROWS + 4, n))
+    for row, column, radius, bright in zip(
+        rows,
+        rng.uniform(0, columns, n),
+        size * rng.uniform(0.7, 1.4, n),
+        rng.uniform(0.6, 1.2, n),
+        strict=True,
+    ):
+        for shift in (
+            (0, columns) if column < 2 * size else (0, -columns) if column > columns - 2 * size else (0,)
+        ):
+            place, axes = (int(column + shift), int(row)), (max(int(radius), 1), max(int(1.1 * radius), 1))
+            cv2.ellipse(picture, place, axes, 0, 0, 360, int(70 * bright), -1)
+            upper = (place[0] - int(0.3 * radius), place[1] - int(0.4 * radius))
+            cv2.ellipse(
+                picture,
+                upper,
+                (max(int(0.6 * radius), 1), max(int(0.6 * radius), 1)),
+                0,
+                0,
+                360,
+                int(165 * bright),
+                -1,
+            )
+    gain = 1 + rough * (np.tile(cv2.blur(picture, (2, 2)), (1, 4)).astype(np.float32) / 110 - 1)
+    return gain * (1 + 0.5 * (_slopes(rng, rough) - 1))
+
+
+def _slopes(rng: np.random.Generator, rough: float) -> np.ndarray:
+    """Light and dark (N_ROWS, N_BEARINGS) by elevation and bearing on hillsides; periodic by bearing."""
+    gain = np.ones((N_ROWS, N_BEARINGS), np.float32)
+    for weight, (rows, columns) in ((0.4, (5, 40)), (0.35, (16, 160)), (0.3, (80, 720))):
+        grid = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
+        grid = np.concatenate([grid[:, -1:], grid, grid[:, :1]], axis=1)
+        margin = round(N_BEARINGS / columns)
+        wide = cv2.resize(grid, (N_BEARINGS + 2 * margin, N_ROWS), interpolation=cv2.INTER_LINEAR)
+        gain += np.float32(weight * rough) * wide[:, margin : margin + N_BEARINGS]
+    return np.clip(gain, 0.1, 2.0)
+
+
+def draw_ridges(
+    rng: np.random.Generator, family: str, atmosphere: Atmosphere
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Skyline of an episode, far to near.
+
+    Returns:
+        Heights (n, N_BEARINGS) in radians, colours (n, 3) lit and hazed, gains of the colours
+        (n, N_ROWS, N_BEARINGS).
+    """
+    n_ridges = int(rng.integers(2, 5))
+    far, near, rugged = _RELIEF[family]
+    heights, colours, textures = [], [], []
+    for i in range(n_ridges):
+        nearness = i / (n_ridges - 1)
+        is_wood = rng.random() < 0.35 + 0.5 * nearness
+        is_town = rng.random() < 0.2 + 0.6 * nearness and family == "urban"
+        base = rng.uniform(*(near if nearness > 0.5 else far))
+        hills = base + 0.022 * rugged * _waves(rng, 2, 14, 6) + 0.008 * rugged * _waves(rng, 15, 70, 10)
+        size = (0.004 + 0.03 * nearness**2) * rng.uniform(0.5, 1.6)
+        crowns = np.maximum(_crowns(rng, int(4 + 12 * nearness)), 0.8 * _crowns(rng, int(3 + 6 * nearness)))
+        gaps = np.clip(0.8 + 1.5 * _waves(rng, 3, 30, 8), 0, 1)  # woods end and begin
+        tall, walls = _houses(rng)
+        heights.append(0.02 + 2.2 * size * tall if is_town else hills + size * crowns * gaps * is_wood)
+        choice, shade, haze = rng.random(), rng.uniform(0.6, 1.2), rng.uniform(0.1, 0.6)
+        kinds = (_WOODS if is_wood else _HILLS)[atmosphere.season]
+        colour = np.array((0.45, 0.40, 0.37) if is_town else kinds[int(choice * len(kinds))]) * shade
+        white = np.clip(atmosphere.snow_cover * (0.3 if is_town else 0.35 if is_wood else 0.9), 0, 1)
+        colour = (colour + white * (_SNOW - colour)) * atmosphere.light
+        # Far ridges are paler, in fog all of them are gone.
+        clear = (1 - haze * (1 - nearness)) * np.exp(
+            -(110.0 + 500.0 * (1 - nearness)) / atmosphere.visibility_m
+        )
+        colours.append(atmosphere.horizon + (np.clip(colour, 0, 1) - atmosphere.horizon) * clear)
+        rough, crown = rng.uniform(0.3, 0.9), 3.0 + 3.0 * nearness * rng.random()
+        looks = walls if is_town else _woods(rng, rough, crown) if is_wood else _slopes(rng, rough)
+        textures.append(1 + clear * (looks - 1))
+    ridges = np.clip(np.array(heights, np.float32), 0, TOP_RAD)
+    return ridges, np.clip(np.array(colours, np.float32), 0, 1), np.array(textures, np.float32)
+
+
+def draw_clouds(rng: np.random.Generator, weather: str) -> np.ndarray:
+    """Cover (64, 512) in [0, 1] by elevation (top row is highest) and bearing, without a seam."""
+    threshold = rng.uniform(*_CLOUDS.get(weather, (0.3, 0.8)))
+    cover = np.zeros((64, 512), np.float32)
+    for weight, (rows, columns) in ((1.0, (8, 16)), (0.6, (16, 48)), (0.35, (32, 128)), (0.2, (64, 256))):
+        grid = rng.random((rows, columns)).astype(np.float32)
+        grid = np.concatenate([grid[:, -2:], grid, grid[:, :2]], axis=1)
+        margin = round(2 * 512 / columns)
+        wide = cv2.resize(grid, (512 + 2 * margin, 64), interpolation=cv2.INTER_CUBIC)
+        cover += weight * wide[:, margin : margin + 512]
+    return np.clip((cover - threshold - 0.35) * 1.8, 0, 1)

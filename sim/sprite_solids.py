@@ -1,0 +1,107 @@
+"""Solids to paint: small models of flat faces, seen from any side.
+
+A model stands in metres: x forward, y left, z up, its foot in the origin. It is drawn in parallel projection from
+slightly above, so a picture needs no distance; ``yaw_rad`` turns its x axis to the left of the line of sight.
+Pictures are uint8 (H, W, 4), RGB premultiplied with alpha.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+Colour = tuple[float, float, float]
+Points = list[tuple[float, float, float]]
+
+PITCH_RAD = 0.05
+"""The camera looks down on what stands around it by about this much."""
+BELOW = 0.16
+"""A picture reaches this share of the model's height below the ground, for the near side and the shadow."""
+MARGIN_M = 0.25
+GLASS: Colour = (46, 56, 66)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """Something that shines in the dark: its place in shares of the picture, its size in metres and its colour."""
+
+    x: float
+    y: float
+    radius_m: float
+    colour: Colour
+
+
+@dataclass
+class Painter:
+    """Draws faces, those turned away left out, back to front as they are called."""
+
+    size_m: tuple[float, float, float]
+    yaw_rad: float
+    pixels_per_m: float
+    lamps: list[Lamp] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        length_m, width_m, height_m = self.size_m
+        turned_m = width_m * abs(np.cos(self.yaw_rad)) + length_m * abs(np.sin(self.yaw_rad))
+        self._left_m, self._top_m = turned_m / 2 + MARGIN_M, height_m * 1.04
+        rows = round((self._top_m + BELOW * height_m) * self.pixels_per_m)
+        self.picture = np.zeros((rows, round(2 * self._left_m * self.pixels_per_m), 4), np.uint8)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (n, 2), column and row, of points (n, 3) of the model."""
+        away, left = self._turned(points)
+        up = points[:, 2] * np.cos(PITCH_RAD) + away * np.sin(PITCH_RAD)
+        return np.stack([self._left_m - left, self._top_m - up], axis=1) * self.pixels_per_m
+
+    def _turned(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cos, sin = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
+        return points[:, 0] * cos - points[:, 1] * sin, points[:, 0] * sin + points[:, 1] * cos
+
+    def normal(self, points: Points) -> np.ndarray:
+        """Unit normal of a face in the viewer's axes (away, left, up); corners run counter-clockwise from outside."""
+        corners = np.array(points, np.float64)
+        normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])[None]
+        away, left = self._turned(normal)
+        return np.array([away[0], left[0], normal[0, 2]]) / np.linalg.norm(normal)
+
+    def sees(self, points: Points) -> bool:
+        away, _, up = self.normal(points)
+        return bool(away * np.cos(PITCH_RAD) - up * np.sin(PITCH_RAD) < -0.02)
+
+    def face(self, points: Points, colour: Colour, shaded: bool = True) -> bool:
+        """Fill a face in a colour, lit from above, the left and behind the viewer; False where it is turned away."""
+        if not self.sees(points):
+            return False
+        away, left, up = self.normal(points)
+        gain = 0.62 + 0.34 * up - 0.18 * away + 0.12 * left if shaded else 1.0
+        tone = tuple(float(min(gain * c, 255.0)) for c in colour)
+        pixels = np.round(self.project(np.array(points)) * 16).astype(np.int32)
+        cv2.fillPoly(self.picture, [pixels], (*tone, 255.0), cv2.LINE_AA, 4)
+        return True
+
+    def lamp(self, point: tuple[float, float, float], radius_m: float, colour: Colour) -> None:
+        column, row = self.project(np.array([point]))[0]
+        rows, columns = self.picture.shape[:2]
+        self.lamps.append(Lamp(float(column / columns), float(row / rows), radius_m, colour))
+
+    def shadow(self, depth: float) -> None:
+        """A soft dark ellipse on the ground, to be called first; never more than half opaque."""
+        length_m, width_m, _ = self.size_m
+        turn = np.linspace(0, 2 * np.pi, 40)
+        ring = np.stack([0.54 * length_m * np.cos(turn), 0.60 * width_m * np.sin(turn), 0 * turn], axis=1)
+        cover = np.zeros(self.picture.shape[:2], np.uint8)
+        cv2.fillPoly(cover, [self.project(ring).astype(np.int32)], 255.0 * depth)
+        self.picture[..., 3] = cv2.blur(cover, (9, 9))
+
+
+def inset(points: Points, left: float, right: float, low: float, high: float) -> Points:
+    """The part of a face with four corners, given in shares of its two directions."""
+    a, b, c, d = (np.array(p) for p in points)
+
+    def at(u: float, v: float) -> tuple[float, float, float]:
+        x, y, z = (1 - u) * (1 - v) * a + u * (1 - v) * b + u * v * c + (1 - u) * v * d
+        return (float(x), float(y), float(z))
+
+    return [at(left, low), at(right, low), at(right, high), at(left, high)]

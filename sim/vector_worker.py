@@ -1,0 +1,156 @@
+"""A worker process of ``sim.vector``: several worlds, whose numbers it writes into shared memory."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import signal
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+
+ALIGNMENT = 64
+"""Bytes at whose multiples a column begins."""
+
+Layout = dict[str, tuple[tuple[int, ...], str]]
+"""Name of a column -> shape of one world's entry, dtype."""
+
+
+def make_env(env_id: str, options: dict[str, Any]) -> Any:
+    """A world without Gymnasium's checks at every step; actions and options it checks itself."""
+    return gymnasium.make(env_id, disable_env_checker=True, **options).unwrapped
+
+
+# Shared memory: one column for each kind of number, its rows are the worlds --------------------------------
+
+
+def is_numeric(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool_, np.ndarray))
+
+
+def row_layout(
+    observations: gymnasium.Space, actions: gymnasium.Space, info: dict[str, Any], keys: Sequence[str]
+) -> Layout:
+    layout: Layout = {
+        "observation": (observations.shape or (), str(observations.dtype)),
+        "action": (actions.shape or (), str(actions.dtype)),
+        "reward": ((), "float64"),
+        "terminated": ((), "bool"),
+        "truncated": ((), "bool"),
+    }
+    for key in keys:
+        value = np.asarray(info[key])
+        layout[f"info {key}"], layout[f"_{key}"] = (value.shape, value.dtype.str), ((), "bool")
+    return layout
+
+
+def _column_bytes(shape: tuple[int, ...], dtype: str, num_envs: int) -> int:
+    n_bytes = num_envs * math.prod(shape) * np.dtype(dtype).itemsize
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
+
+
+def size_bytes(layout: Layout, num_envs: int) -> int:
+    return sum(_column_bytes(shape, dtype, num_envs) for shape, dtype in layout.values())
+
+
+def shared_columns(memory: Any, layout: Layout, num_envs: int) -> dict[str, np.ndarray]:
+    """Arrays (num_envs, ...) that lie one behind the other in the shared memory."""
+    columns, offset = {}, 0
+    for name, (shape, dtype) in layout.items():
+        n = num_envs * math.prod(shape)
+        columns[name] = np.frombuffer(memory, dtype, n, offset).reshape(num_envs, *shape)
+        offset += _column_bytes(shape, dtype, num_envs)
+    return columns
+
+
+# The worker ------------------------------------------------------------------------------------------------
+
+
+def work(
+    pipe: Connection,
+    memory: Any,
+    layout: Layout,
+    num_envs: int,
+    places: list[int],
+    env_id: str,
+    options: dict[str, Any],
+) -> None:
+    """Main function of a worker: make its worlds, then answer until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    cv2.setNumThreads(1)  # the workers are the threads
+    worlds: list[_World] = []
+    try:
+        columns = shared_columns(memory, layout, num_envs)
+        worlds += [_World(make_env(env_id, options), i, columns) for i in places]
+        answer: tuple[bool, Any] = True, []
+    except Exception as error:
+        answer = False, _portable(error)
+    while True:
+        try:
+            pipe.send(answer)
+            what, *arguments = pipe.recv()
+        except (EOFError, OSError):
+            break
+        try:
+            answer = True, [getattr(world, what)(*arguments) for world in worlds]
+        except Exception as error:
+            answer = False, _portable(error)
+    for world in worlds:
+        world.env.close()
+
+
+class _World:
+    """One environment and its row of the shared memory."""
+
+    def __init__(self, env: Any, place: int, columns: dict[str, np.ndarray]) -> None:
+        self.env, self.place, self.columns = env, place, columns
+        keys = [name.removeprefix("info ") for name in columns if name.startswith("info ")]
+        self.info_columns = {key: (columns[f"info {key}"], columns[f"_{key}"]) for key in keys}
+        self.over = False
+
+    def reset(self, seeds: Sequence[int | None], options: dict[str, Any] | None) -> dict[str, Any]:
+        return self._start(*self.env.reset(seed=seeds[self.place], options=options))
+
+    def step(self) -> dict[str, Any]:
+        if self.over:
+            return self._start(*self.env.reset())
+        return self._note(*self.env.step(self.columns["action"][self.place].copy()))
+
+    def call(self, name: str, arguments: Sequence[Any]) -> Any:
+        found = getattr(self.env, name)
+        return found(*arguments) if callable(found) else found
+
+    def _start(self, observation: np.ndarray, info: dict[str, Any]) -> dict[str, Any]:
+        return self._note(observation, 0.0, False, False, info)
+
+    def _note(
+        self, observation: np.ndarray, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Write the row; what has no column is returned."""
+        columns, i = self.columns, self.place
+        columns["observation"][i] = observation
+        columns["reward"][i], columns["terminated"][i], columns["truncated"][i] = (
+            reward,
+            terminated,
+            truncated,
+        )
+        self.over = terminated or truncated
+        for key, (values, known) in self.info_columns.items():
+            known[i] = key in info
+            values[i] = info.get(key, 0)
+        return {key: value for key, value in info.items() if key not in self.info_columns}
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception with the worker's traceback as a note, in a form that passes through the pipe."""
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+    except Exception:
+        copy = RuntimeError(f"{type(error).__name__}: {error}")
+    copy.add_note("In a worker process:\n" + "".join(traceback.format_exception(error)))
+    return copy

@@ -1,0 +1,194 @@
+"""The ground beside the pavement by season, and the snow that lies on both."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sim.section import CrossSection
+from sim.surface import (
+    N_D,
+    N_S,
+    Colour,
+    grain,
+    grid_d_m,
+    lane_phase,
+    noise,
+    paint_by,
+    ramp,
+    rows_between,
+    to_u8,
+)
+
+# Verges: dark, middle and bright colour of the ground beside the road.
+VERGES: dict[str, dict[str, tuple[Colour, Colour, Colour]]] = {
+    "grass": {
+        "spring": ((0.14, 0.27, 0.07), (0.27, 0.43, 0.13), (0.43, 0.58, 0.20)),
+        "summer": ((0.16, 0.25, 0.08), (0.30, 0.38, 0.15), (0.47, 0.48, 0.23)),
+        "autumn": ((0.19, 0.20, 0.08), (0.36, 0.33, 0.14), (0.54, 0.43, 0.19)),
+        "winter": ((0.19, 0.19, 0.12), (0.33, 0.31, 0.20), (0.47, 0.42, 0.28)),
+    },
+    "meadow": {
+        "spring": ((0.18, 0.32, 0.08), (0.36, 0.48, 0.16), (0.62, 0.64, 0.26)),
+        "summer": ((0.36, 0.33, 0.15), (0.57, 0.51, 0.27), (0.76, 0.68, 0.40)),
+        "autumn": ((0.33, 0.25, 0.12), (0.52, 0.40, 0.20), (0.66, 0.52, 0.29)),
+        "winter": ((0.28, 0.24, 0.16), (0.42, 0.36, 0.25), (0.56, 0.48, 0.34)),
+    },
+    "forest": {
+        "spring": ((0.06, 0.10, 0.04), (0.16, 0.22, 0.08), (0.30, 0.36, 0.14)),
+        "summer": ((0.05, 0.08, 0.04), (0.13, 0.17, 0.07), (0.27, 0.29, 0.13)),
+        "autumn": ((0.14, 0.09, 0.04), (0.36, 0.22, 0.08), (0.62, 0.39, 0.13)),
+        "winter": ((0.10, 0.08, 0.06), (0.21, 0.17, 0.12), (0.34, 0.28, 0.20)),
+    },
+    "soil": {
+        "spring": ((0.22, 0.16, 0.10), (0.35, 0.27, 0.17), (0.34, 0.42, 0.17)),
+        "summer": ((0.36, 0.27, 0.17), (0.50, 0.39, 0.26), (0.64, 0.53, 0.36)),
+        "autumn": ((0.19, 0.13, 0.09), (0.31, 0.22, 0.15), (0.44, 0.33, 0.22)),
+        "winter": ((0.16, 0.12, 0.09), (0.27, 0.21, 0.16), (0.38, 0.31, 0.25)),
+    },
+    "sand": {
+        "spring": ((0.47, 0.42, 0.28), (0.66, 0.58, 0.41), (0.80, 0.73, 0.55)),
+        "summer": ((0.56, 0.47, 0.32), (0.74, 0.64, 0.46), (0.87, 0.79, 0.61)),
+        "autumn": ((0.48, 0.38, 0.24), (0.64, 0.52, 0.35), (0.77, 0.66, 0.47)),
+        "winter": ((0.44, 0.39, 0.32), (0.58, 0.52, 0.43), (0.70, 0.65, 0.55)),
+    },
+    "rock": {
+        "spring": ((0.20, 0.19, 0.16), (0.41, 0.40, 0.34), (0.64, 0.62, 0.53)),
+        "summer": ((0.22, 0.20, 0.17), (0.45, 0.41, 0.36), (0.69, 0.63, 0.56)),
+        "autumn": ((0.20, 0.18, 0.15), (0.42, 0.37, 0.31), (0.66, 0.58, 0.50)),
+        "winter": ((0.18, 0.18, 0.17), (0.38, 0.37, 0.36), (0.60, 0.59, 0.58)),
+    },
+}
+VERGES_BY_FAMILY = {  # near the road, then further away
+    "highway": (("grass", "grass", "meadow"), ("grass", "meadow", "soil", "forest")),
+    "country": (("grass", "grass", "meadow", "sand"), ("meadow", "soil", "forest", "grass", "sand")),
+    "mountain": (("grass", "forest", "rock", "sand"), ("forest", "rock", "meadow", "forest")),
+    "urban": (("grass", "grass", "soil"), ("grass", "soil", "sand")),
+}
+LITTER: dict[str, tuple[Colour, ...]] = {  # what lies or grows on the verge as small dots
+    "spring": ((0.95, 0.88, 0.20), (0.95, 0.95, 0.92), (0.70, 0.35, 0.60)),
+    "summer": ((0.75, 0.70, 0.42), (0.62, 0.58, 0.34), (0.85, 0.85, 0.78)),
+    "autumn": ((0.78, 0.42, 0.08), (0.85, 0.63, 0.15), (0.55, 0.22, 0.08), (0.42, 0.28, 0.12)),
+    "winter": ((0.30, 0.24, 0.18),),
+}
+
+
+_LEAST_CONTRAST = 0.15
+"""By how much the colour of the ground beside the road differs from the pavement's at least."""
+
+
+def _grey(colour: np.ndarray) -> float:
+    return float(np.asarray(colour, float) @ (0.3, 0.59, 0.11))
+
+
+def _apart(stops: tuple[Colour, ...], grey: float) -> tuple[Colour, ...]:
+    """The colours made darker or brighter, so that their mean stands off a pavement of this brightness."""
+    mean = np.mean(stops, axis=0)
+    own = _grey(mean)
+    least = max(_LEAST_CONTRAST - 0.5 * float(np.ptp(mean)), 0.07)  # green beside grey needs less
+    if abs(own - grey) >= least:
+        return stops
+    wanted = grey + least if own > grey or grey < 0.25 else grey - least
+    return tuple(tuple(np.minimum(np.array(stop) * wanted / own, 1)) for stop in stops)
+
+
+def draw_verge(
+    rng: np.random.Generator, family: str, season: str, section: CrossSection, grey: float
+) -> np.ndarray:
+    """Colours (N_D, N_S, 3) uint8 of everything that is not paved; ``grey`` is the pavement's brightness."""
+    near, far = (str(rng.choice(kinds)) for kinds in VERGES_BY_FAMILY[family])
+    contrast = rng.uniform(0.6, 1.2)
+    mix = noise(rng, 2.5, 5.0) * np.float32(0.42 * contrast) + noise(rng, 0.4, 0.6) * np.float32(
+        0.33 * contrast
+    )
+    mix += grain(rng) * np.float32(0.22 * contrast)
+    field = to_u8(0.5 + mix)
+    verge = paint_by(field, ramp(*_apart(VERGES[near][season], grey)))
+    beyond_m = rng.uniform(2.0, 14.0)
+    ragged = beyond_m + noise(rng, 3.0, 6.0) * np.float32(rng.uniform(0.0, 1.5))
+    outside = (grid_d_m > section.left_edge_m + ragged) | (grid_d_m < section.right_edge_m - ragged)
+    cv2.copyTo(paint_by(field, ramp(*_apart(VERGES[far][season], grey))), outside.astype(np.uint8), verge)
+    has_gravel, gravel_m = rng.random() < 0.55, rng.uniform(0.2, 1.6)
+    stone, litter = np.array([0.54, 0.49, 0.42]) * rng.uniform(0.6, 1.2), rng.uniform(0.0, 1.0)
+    if section.has_kerb:
+        _pave_footway(rng, verge, section, grey)
+    elif has_gravel:
+        ragged = gravel_m * (1 + np.float32(0.5) * noise(rng, 1.0, 2.0))
+        inside = (grid_d_m < section.left_edge_m + ragged) & (grid_d_m > section.right_edge_m - ragged)
+        (gravel,) = _apart((tuple(stone),), grey)
+        table = ramp(tuple(np.array(gravel) * 0.6), gravel, tuple(np.array(gravel) * 1.35))
+        cv2.copyTo(
+            paint_by(to_u8(0.5 + 0.55 * grain(rng) + 0.2 * mix), table), inside.astype(np.uint8), verge
+        )
+    _scatter(rng, verge, season, litter, np.arange(N_D))
+    return verge
+
+
+def _pave_footway(rng: np.random.Generator, verge: np.ndarray, section: CrossSection, grey: float) -> None:
+    """A kerbstone and a footway of slabs on both sides."""
+    width_m, slab_m = rng.uniform(1.6, 3.5), rng.choice([0.5, 1.0, 1.5])
+    (stone,) = _apart((tuple(np.array([0.58, 0.56, 0.53]) * rng.uniform(0.7, 1.2)),), grey)
+    shade = 1 + 0.10 * grain(rng) + 0.07 * noise(rng, 0.5, 1.0)
+    shade[:, :: int(slab_m / 0.1)] *= 0.75
+    shade[:: int(slab_m / 0.05)] *= 0.75
+    slabs = paint_by(to_u8(0.5 * shade), ramp((0.0, 0.0, 0.0), stone, tuple(np.array(stone) * 2.0)))
+    kerb = np.clip(np.array(stone) * 255 * (1.3 if _grey(np.array(stone)) < 0.6 else 0.75), 0, 255).astype(
+        np.uint8
+    )
+    for side, edge_m in ((1, section.left_edge_m), (-1, section.right_edge_m)):
+        low_m, high_m = sorted((edge_m, edge_m + side * width_m))
+        verge[rows_between(low_m, high_m)] = slabs[rows_between(low_m, high_m)]
+        low_m, high_m = sorted((edge_m, edge_m + side * 0.18))
+        verge[rows_between(low_m, high_m)] = kerb
+
+
+def _scatter(
+    rng: np.random.Generator, picture: np.ndarray, season: str, amount: float, rows: np.ndarray
+) -> None:
+    """Leaves, flowers or twigs as single texels on some rows."""
+    n = int(len(rows) * (40 if season == "autumn" else 12) * amount)
+    colours = (np.array(LITTER[season]) * 255).astype(np.uint8)
+    where = rows[rng.integers(0, len(rows), n)], rng.integers(0, N_S - 1, n)
+    chosen = colours[rng.integers(0, len(colours), n)]
+    picture[where] = chosen
+    picture[where[0], where[1] + 1] = chosen
+
+
+def litter_road(rng: np.random.Generator, ground: np.ndarray, season: str, section: CrossSection) -> None:
+    """Leaves blown onto the sides of the pavement, in autumn only."""
+    amount = rng.uniform(0.0, 0.5) ** 2
+    sides = [rows_between(edge - 0.7, edge + 0.7) for edge in (section.left_edge_m, section.right_edge_m)]
+    if season == "autumn":
+        _scatter(rng, ground, season, float(amount), np.concatenate([np.arange(N_D)[side] for side in sides]))
+
+
+def draw_snow(
+    rng: np.random.Generator, section: CrossSection, cover: float, is_falling: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lying snow: how much of the verge and of the pavement it hides, and its colours on each.
+
+    Returns:
+        Hidden shares (N_D, N_S) float32 of verge and road, colours (N_D, N_S, 3) uint8 on verge and road.
+    """
+    kind, packed_grey = rng.random(), rng.uniform(0.72, 0.86)
+    coarse = noise(rng, 2.0, 4.0) + np.float32(0.5) * noise(rng, 0.5, 0.8)
+    fine = grain(rng)
+    verge = np.clip((cover * 2.0 - 0.55 + 0.5 * coarse + 0.25 * fine) * 2.5, 0, 1)
+    phase = np.abs(lane_phase(section))
+    ruts = np.exp(-(((phase - 0.24) / 0.10) ** 2))
+    inside_m = np.minimum(section.left_edge_m - grid_d_m, grid_d_m - section.right_edge_m)
+    bank = np.clip(0.5 - inside_m + 0.35 * coarse, 0, 1) * cover  # pushed to the sides by the plough
+    if kind > 0.7 and cover > 0.55:  # packed snow: white all over, ruts worn down to ice and dirt
+        road = np.clip(cover * 1.4 + 0.25 * coarse - 0.75 * ruts, 0, 1)
+    elif kind > 0.4 or is_falling:  # wheel tracks are bare and wet
+        road = np.clip((1.3 * cover - 0.35 + 0.35 * coarse + 0.15 * fine - 1.2 * ruts) * 1.8, 0, 0.92)
+    else:  # cleared
+        road = np.zeros((N_D, N_S), np.float32)
+    road = np.maximum(road, np.clip(bank * 2, 0, 0.95))
+    field = to_u8(0.62 + 0.25 * coarse + 0.15 * fine)
+    white = paint_by(field, ramp((0.66, 0.70, 0.78), (0.86, 0.88, 0.92), (0.97, 0.98, 1.0)))
+    dirty = np.array([0.98, 0.99, 1.02]) * packed_grey
+    packed = paint_by(
+        to_u8(0.6 + 0.3 * coarse - 0.5 * ruts + 0.12 * fine), ramp(tuple(dirty * 0.66), tuple(dirty * 1.08))
+    )
+    return verge.astype(np.float32), road.astype(np.float32), white, packed
