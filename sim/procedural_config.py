@@ -6,11 +6,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from sim.atmosphere import SEASONS, WEATHERS
 from sim.errors import BadInputError
 from sim.families import FAMILIES
+from sim.look.atmosphere import SEASONS, WEATHERS
 
-RENDER_VIEWS = ("camera", "birds_eye", "both")
 ANY = "any"
 
 
@@ -72,10 +71,6 @@ class ProceduralConfig:
     def __post_init__(self) -> None:
         for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
             choices(option, getattr(self, option), known)
-        if self.render_view not in RENDER_VIEWS:
-            raise BadInputError(
-                f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}"
-            )
         for name in ("roadside", "hills"):
             if not isinstance(getattr(self, name), bool):
                 raise BadInputError(f"expected true or false for {name}, got {getattr(self, name)!r}")

@@ -5,25 +5,23 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from sim.atmosphere import draw_atmosphere
-from sim.birds_eye import draw_birds_eye, side_by_side
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.families import FAMILIES
+from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of
+from sim.look.atmosphere import draw_atmosphere
+from sim.look.scene import draw_scene
 from sim.procedural_config import ProceduralConfig
 from sim.render import Renderer
 from sim.road import Road, random_road
-from sim.roadside import draw_roadside
-from sim.scene import draw_scene
+from sim.roadside.placement import draw_roadside
 from sim.speed import speed_profile
 from sim.surface_class import SurfaceClass
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
-from sim.window import Window
 
 # One random stream for each cause: changing one leaves the others as they were.
 _STREAMS = {
@@ -37,13 +35,11 @@ _STREAMS = {
     "air": 7,
     "grain": 8,
 }
-DISPLAY_SCALE = 3
-BIRDS_EYE_AHEAD_M, BIRDS_EYE_BEHIND_M = 45.0, 15.0
 START_OPTIONS = ("along_road_m", "lateral_offset_m", "heading_error_rad")
-_VEHICLE_OPTIONS = {field.name for field in fields(VehicleConfig)}
+_VEHICLE_OPTIONS = tuple(field.name for field in fields(VehicleConfig))
 
 
-class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class ProceduralEnv(LaneEnv):
     """Keep a car in its lane on an endless variety of roads, seasons and weathers, seen by a front camera.
 
     | | |
@@ -67,53 +63,35 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     place, the car running on the road's curvature; ``distance_m`` still counts from the start.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
-
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise BadInputError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
         car = {name: options.pop(name) for name in list(options) if name in _VEHICLE_OPTIONS}
-        try:
-            self.config = ProceduralConfig(**options)
-        except TypeError:
-            known = ", ".join([*ProceduralConfig.__dataclass_fields__, *sorted(_VEHICLE_OPTIONS)])
-            raise BadInputError(
-                f"unknown environment option in {sorted(options)}; known are {known}"
-            ) from None
-        self.render_mode = render_mode
-        self.camera = Camera()
+        self.config: ProceduralConfig = config_of(ProceduralConfig, options, _VEHICLE_OPTIONS)
         self.vehicle = VehicleConfig(**car)
+        super().__init__(
+            "lane/Procedural-v0", render_mode, self.config.render_view, self.vehicle.max_curvature_per_m
+        )
+        self.camera = Camera()
         self.expert = PurePursuit(rear_slip_s2_per_m=self.vehicle.rear_slip_s2_per_m)
         self.dt_s = 1.0 / FRAME_RATE_HZ
-        limit = self.vehicle.max_curvature_per_m
-        self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
-        shape = (self.camera.height_px, self.camera.width_px, 3)
-        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
         self._display: Renderer | None = None
-        self._window: Window | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
-        if unknown := (options or {}).keys() - START_OPTIONS:
-            raise BadInputError(
-                f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
-            )
+        options = check_start_options(options, START_OPTIONS)
         super().reset(seed=seed)
         self._episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
-        self._s_m = float((options or {}).get("along_road_m", 5.0))
+        self._s_m = float(options.get("along_road_m", 5.0))
         if not 0 <= self._s_m <= 1e5:
             raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
         self.setting = self.config.draw_setting(self._stream("setting"))
         self._lay_road()
         self._draw_looks()
-        self._place_car(options or {})
+        self._place_car(options)
         self._time_s, self._distance_m = 0.0, 0.0
-        answer = self._observe()
-        if self.render_mode == "human":
-            self.render()
-        return answer
+        self._moved(is_new_episode=True)
+        return self._observe()
 
     def _stream(self, cause: str) -> np.random.Generator:
         return np.random.default_rng([self._episode_seed, _STREAMS[cause]])
@@ -166,16 +144,12 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self.speed_mps,
             self.vehicle,
         )
-        self._trail = [(self.state.x_m, self.state.y_m)]
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive one time step with a commanded path curvature (1/m); it must be finite."""
-        if np.size(action) != 1 or not np.isfinite(action).all():
-            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
-        command = float(np.asarray(action).reshape(-1)[0])
+        command = curvature_of(action)
         self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
         self.state = advance(self.state, command, self.speed_mps, self.dt_s, self.vehicle)
-        self._trail.append((self.state.x_m, self.state.y_m))
         self._time_s += self.dt_s
         self._distance_m += self.speed_mps * self.dt_s
         observation, info = self._observe()
@@ -184,8 +158,7 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         truncated = not terminated and self._time_s > self.config.episode_seconds - 0.5 * self.dt_s
         if truncated:
             info["truncation"] = "end of time"
-        if self.render_mode == "human":
-            self.render()
+        self._moved(is_new_episode=False)
         return observation, max(0.0, 1.0 - share * share), terminated, truncated, info
 
     def expert_curvature_per_m(self) -> float:
@@ -197,51 +170,23 @@ class ProceduralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         limit = self.vehicle.max_curvature_per_m
         return min(max(command, -limit), limit)
 
-    def render(self) -> np.ndarray | None:
-        """A picture for people, uint8: the camera's view (234, 600, 3), a map (234, 234, 3), or both side by side."""
-        if self.render_mode is None:
-            return None
-        view = self.config.render_view
-        pictures = [self._camera_view()] if view != "birds_eye" else []
-        pictures += [self._map()] if view != "camera" else []
-        picture = pictures[0] if len(pictures) == 1 else side_by_side(*pictures)
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window = self._window or Window("lane/Procedural-v0", FRAME_RATE_HZ)
-        self._window.show(picture)
-        return None
-
     def _camera_view(self) -> np.ndarray:
         if self._display is None:
-            size = (self.camera.height_px * DISPLAY_SCALE, self.camera.width_px * DISPLAY_SCALE)
             self._display = Renderer(
-                self.camera.resized(*size), self.scene, self.roadside, self._stream("grain")
+                self.camera.resized(*DISPLAY_SIZE), self.scene, self.roadside, self._stream("grain")
             )
         state = self.state
         return self._display.draw(
             self.road, self._s_m, state.x_m, state.y_m, state.heading_rad, self._time_s
         ).picture
 
-    def _map(self) -> np.ndarray:
-        near = np.abs(self.road.s_m - self._s_m) < BIRDS_EYE_AHEAD_M + 2 * BIRDS_EYE_BEHIND_M
-        section, state = self.scene.section, self.state
-        return draw_birds_eye(
-            np.stack([self.road.x_m[near], self.road.y_m[near]], axis=-1),
-            section.left_edge_m,
-            -section.right_edge_m,
-            section.lane_width_m / 2,
-            (state.x_m, state.y_m, state.heading_rad),
-            np.array(self._trail[-200:]),
-            size_px=self.camera.height_px * DISPLAY_SCALE,
-            ahead_m=BIRDS_EYE_AHEAD_M,
-            behind_m=BIRDS_EYE_BEHIND_M,
-        )
+    def _pose(self) -> tuple[float, float, float]:
+        return self.state.x_m, self.state.y_m, self.state.heading_rad
 
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+    def _map_lines(self) -> tuple[np.ndarray, float, float, float]:
+        section = self.scene.section
+        half_lane_m = section.lane_width_m / 2
+        return self.road.points_near(self._s_m), section.left_edge_m, -section.right_edge_m, half_lane_m
 
     def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
         state = self.state

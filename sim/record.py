@@ -121,7 +121,9 @@ def record(
     known = np.array([mask is not None for mask in masks])
     camera: Camera = env.camera
     facts = VehicleFacts(
-        name=f"simulated car of {type(env).__name__}", wheelbase_m=env.vehicle.wheelbase_m, steering_ratio=None
+        name=f"simulated car of {type(env).__name__}",
+        wheelbase_m=env.vehicle.wheelbase_m,
+        steering_ratio=None,
     )
     meta = DriveMeta(
         source=f"{env.spec.id if env.spec else type(env).__name__}, pure-pursuit expert",

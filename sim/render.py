@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 
 from sim.camera import Camera
-from sim.ground_atlas import GroundAtlas
 from sim.ground_profile import GroundProfile, ground_profile
-from sim.object_renderer import ObjectRenderer
-from sim.overlay import Overlay
-from sim.panorama import Panorama
+from sim.look.ground_atlas import GroundAtlas
+from sim.look.overlay import Overlay
+from sim.look.panorama import Panorama
+from sim.look.scene import Scene
 from sim.road import STEP_M, Road
-from sim.roadside import Roadside
-from sim.scene import Scene
+from sim.roadside.objects import ObjectRenderer
+from sim.roadside.placement import Roadside
 from sim.surface_class import SurfaceClass
 
 CAMERA_FORWARD_M = 1.5
@@ -131,7 +131,7 @@ class Renderer:
         surface = self._atlas.draw(ground, s, d, level_s, level_d)
         paved = surface >= SurfaceClass.ROAD
         lane = paved & (np.abs(d) < 0.5 * scene.section.lane_width_m)
-        surface[lane & (surface == SurfaceClass.ROAD)] = SurfaceClass.OWN_LANE
+        surface += (lane & (surface == SurfaceClass.ROAD)).view(np.uint8)  # ROAD + 1 is OWN_LANE
         class_map[top:] = surface
         if scene.atmosphere.wetness > 0:
             self._mirror_sky(picture, top, forward_m, paved)

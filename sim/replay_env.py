@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, wrap_angle
+from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, wrap_angle
 from sim.drive import FACTS, Drive, load_drive, parse_drive_spec
 from sim.errors import BadInputError
+from sim.lane_keeping import LaneEnv, check_start_options, config_of, curvature_of
 from sim.odometry import RecordedPath, recorded_paths, speed_of
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
 from sim.viewpoint import Move, Viewpoint, camera_move
@@ -46,6 +46,7 @@ class ReplayConfig:
         camera_forward_m: from the rear axle to the lens.
         steering_delay_s, steering_lag_s: of the car. 0 because a recorded curvature is one that was driven, so
             what the steering took to get there is in the recording already.
+        render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
     """
 
     drive: str | Path | Drive | None = None
@@ -61,6 +62,7 @@ class ReplayConfig:
     camera_forward_m: float = 1.5
     steering_delay_s: float = 0.0
     steering_lag_s: float = 0.0
+    render_view: str = "camera"
 
     def __post_init__(self) -> None:
         if not isinstance(self.drive, (str, Path, Drive)) or self.drive == "":
@@ -71,7 +73,7 @@ class ReplayConfig:
         may_be_none = {"max_shift_m", "max_yaw_rad", "speed_mps"}
         above_0 = {"lane_width_m", *may_be_none}
         for name, value in vars(self).items():
-            if name == "drive" or (value is None and name in may_be_none):
+            if name in ("drive", "render_view") or (value is None and name in may_be_none):
                 continue
             number = isinstance(value, (int, float)) and math.isfinite(value)
             if not number or value < 0 or (value == 0 and name in above_0):
@@ -85,7 +87,7 @@ class ReplayConfig:
             raise BadInputError(f"expected max_yaw_rad of at most 1.2, got {self.max_yaw_rad}")
 
 
-class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class ReplayEnv(LaneEnv):
     """Keep a car on the path of a recorded drive, seen through the recorded camera.
 
     | | |
@@ -114,19 +116,10 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     ``row`` or ``along_road_m``, the distance from the beginning of the recording, which begins again at its end.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
-
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise BadInputError(f"expected render_mode None or 'rgb_array', got {render_mode!r}")
-        try:
-            self.config = ReplayConfig(**options)
-        except TypeError:
-            known = ", ".join(ReplayConfig.__dataclass_fields__)
-            raise BadInputError(
-                f"unknown environment option in {sorted(options)}; known are {known}"
-            ) from None
-        config, self.render_mode = self.config, render_mode
+        self.config: ReplayConfig = config_of(ReplayConfig, options)
+        config = self.config
+        super().__init__("lane/Replay-v0", render_mode, config.render_view, VehicleConfig.max_curvature_per_m)
         self.drive = _drive_of(config.drive)
         _check_aspect(self.drive)
         self.camera = self.drive.camera.resized(FRAME_HEIGHT_PX, FRAME_WIDTH_PX)
@@ -144,10 +137,6 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         )
         self._lay_paths()
         self.dt_s = float(np.median(self.drive.dt_s()))
-        limit = self.vehicle.max_curvature_per_m
-        self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
-        shape = (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3)
-        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
 
     def _lay_paths(self) -> None:
         """The recorded paths that are long enough, and in each of them the rows where an episode may begin."""
@@ -174,11 +163,7 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
-        options = options or {}
-        if unknown := options.keys() - START_OPTIONS:
-            raise BadInputError(
-                f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
-            )
+        options = check_start_options(options, START_OPTIONS)
         super().reset(seed=seed)
         episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         place, start = (np.random.default_rng([episode_seed, key]) for key in _STREAMS.values())
@@ -203,6 +188,7 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         left_s = float(self._path.time_s[-1] - self._path.time_s[self._i])
         self._available_s = min(config.episode_seconds, left_s)
         self._time_s, self._distance_m, self._dt_s = 0.0, 0.0, self.dt_s
+        self._moved(is_new_episode=True)
         return self._observe()
 
     def _place(
@@ -252,12 +238,10 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive to the next row with a commanded path curvature (1/m); it must be finite."""
-        if np.size(action) != 1 or not np.isfinite(action).all():
-            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
+        command = curvature_of(action)
         path, i = self._path, min(self._i, len(self._path) - 2)
         self._speed_mps = float(path.step_mps[i])
         self._dt_s = float(path.time_s[i + 1] - path.time_s[i])
-        command = float(np.asarray(action).reshape(-1)[0])
         self.state = advance(self.state, command, self._speed_mps, self._dt_s, self.vehicle)
         self._time_s += self._dt_s
         self._distance_m += self._speed_mps * self._dt_s
@@ -271,6 +255,7 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         reason = None if terminated else self._truncation(info)
         if reason:
             info["truncation"] = reason
+        self._moved(is_new_episode=False)
         return observation, max(0.0, 1.0 - share * share), terminated, reason is not None, info
 
     def _truncation(self, info: dict[str, Any]) -> str | None:
@@ -301,10 +286,16 @@ class ReplayEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     # What is seen --------------------------------------------------------------------------------------------
 
-    def render(self) -> np.ndarray | None:
-        """The same view for people, uint8 RGB of at least (234, 600, 3), larger if the recording is."""
-        if self.render_mode is None:
-            return None
+    def _pose(self) -> tuple[float, float, float]:
+        return self.state.x_m, self.state.y_m, self.state.heading_rad
+
+    def _map_lines(self) -> tuple[np.ndarray, float, float, float]:
+        """Of the road only the recorded path and a lane around it are known."""
+        half_m = self.config.lane_width_m / 2
+        return self._path.road.points_near(self._s_m), half_m, half_m, half_m
+
+    def _camera_view(self) -> np.ndarray:
+        """The same view, larger if the recording is."""
         row = self._path.start_row + self._i
         scale = max(3 * FRAME_HEIGHT_PX / self.drive.camera.height_px, 1.0)
         size = [math.ceil(scale * n - 1e-6) for n in self.drive.frames.shape[1:3]]

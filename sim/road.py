@@ -88,6 +88,11 @@ class Road:
         offset_m = (y_m - y0) * math.cos(heading) - (x_m - x0) * math.sin(heading)
         return s_m, float(offset_m), heading
 
+    def points_near(self, s_m: float, reach_m: float = 80.0) -> np.ndarray:
+        """The centre line (n, 2) in the world from ``reach_m`` before an arc length to as far behind it."""
+        near = np.abs(self.s_m - s_m) < reach_m
+        return np.stack([self.x_m[near], self.y_m[near]], axis=-1)
+
     # These run at every time step: ``item`` gives plain floats, far faster than arithmetic on numpy scalars.
     def _place(self, s_m: float) -> tuple[int, float]:
         """Index of the stored point before an arc length and the share of the way to the next one."""

@@ -73,7 +73,7 @@ def test_metadrive_mask_shows_the_asphalt_where_the_camera_says(env, offset_m):
     for seed, place_m in ((1, 40.0), (2, 120.0), (3, 200.0)):
         options = {"along_road_m": place_m, "lateral_offset_m": offset_m, "heading_error_rad": 0.02}
         _, info = env.reset(seed=seed, options=options)
-        x_m, y_m, heading = env._pose_on_road()
+        x_m, y_m, heading = env._pose()
         cos, sin = np.cos(heading), np.sin(heading)
         for ahead_m in np.arange(5.0, 30.0, 0.5):
             x, y, lane_heading = env.road.pose_at(place_m + ahead_m)
@@ -109,7 +109,7 @@ def test_metadrive_offset_and_heading_are_those_of_its_own_lane_with_left_positi
     env.reset(seed=2, options={"along_road_m": 30.0, "lateral_offset_m": 0.6, "heading_error_rad": 0.0})
     for _ in range(500):
         info = drive(env, 1)[0][4]
-        x_m, y_m, heading = env._pose
+        x_m, y_m, heading = env._rear_axle
         lane = env._engine.agent.navigation.current_ref_lanes[0]
         along_m, right_m = lane.local_coordinates((x_m, y_m))
         if not 1 < along_m < lane.length - 1:
@@ -130,7 +130,7 @@ def test_metadrive_constant_command_traces_its_circle(env, command):
     answers, places = drive(env, 20, command), []
     for _ in range(60):
         answers += drive(env, 1, command)
-        places.append(env._pose[:2])
+        places.append(env._rear_axle[:2])
     x, y = np.array(places).T
     (cx, cy, rest), *_ = np.linalg.lstsq(
         np.column_stack([2 * x, 2 * y, np.ones_like(x)]), x * x + y * y, rcond=None
@@ -144,9 +144,9 @@ def test_metadrive_constant_command_traces_its_circle(env, command):
 @needs_metadrive
 def test_metadrive_distance_is_the_way_of_the_rear_axle_and_the_speed_is_held(env):
     env.reset(seed=1, options=CENTRED)
-    before = env._pose
+    before = env._rear_axle
     answers = drive(env, 40)
-    after, info = env._pose, answers[-1][4]
+    after, info = env._rear_axle, answers[-1][4]
     assert np.hypot(after[0] - before[0], after[1] - before[1]) == pytest.approx(info["distance_m"], rel=1e-3)
     assert info["distance_m"] == pytest.approx(40 * info["dt_s"] * 10.0, rel=0.01)
 
@@ -177,7 +177,7 @@ def test_metadrive_starts_where_the_options_say_and_inside_the_map(env):
         _, info = env.reset(
             seed=4, options={"along_road_m": place_m, "lateral_offset_m": 0.7, "heading_error_rad": -0.05}
         )
-        x_m, y_m, _ = env._pose_on_road()
+        x_m, y_m, _ = env._pose()
         assert env.road.locate(x_m, y_m, place_m)[0] == pytest.approx(place_m, abs=0.02)
         assert info["lateral_offset_m"] == pytest.approx(0.7, abs=0.01)
         assert info["heading_error_rad"] == pytest.approx(-0.05, abs=1e-3)
@@ -212,7 +212,7 @@ def test_metadrive_collision_truncates_and_is_no_crash(env, monkeypatch):
 def test_metadrive_same_seed_repeats_itself_after_other_episodes(env):
     def episode(seed):
         first = env.reset(seed=seed)[0]
-        return [first, *(answer[0] for answer in drive(env, 60))], env._pose
+        return [first, *(answer[0] for answer in drive(env, 60))], env._rear_axle
 
     (frames, pose), _, (again, pose_again) = episode(3), episode(8), episode(3)
     assert pose == pose_again
@@ -233,7 +233,7 @@ def test_metadrive_fresh_process_repeats_the_episode_without_network_or_words(en
         "for _ in range(30):\n"
         "    sums.append(int(env.step(np.array([env.expert_curvature_per_m()], np.float32))[0].sum()))\n"
         "env.close()\n"
-        "print(json.dumps([sums, env._pose]))"
+        "print(json.dumps([sums, env._rear_axle]))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, str(assets_dir)],
@@ -246,7 +246,7 @@ def test_metadrive_fresh_process_repeats_the_episode_without_network_or_words(en
     sums, pose = json.loads(done.stdout)
     here = [int(env.reset(seed=6)[0].sum()), *(int(answer[0].sum()) for answer in drive(env, 30))]
     assert here == sums
-    assert list(env._pose) == pose
+    assert list(env._rear_axle) == pose
 
 
 @needs_metadrive

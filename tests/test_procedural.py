@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.atmosphere import SEASONS, WEATHERS
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 from sim.families import FAMILIES
+from sim.look.atmosphere import SEASONS, WEATHERS
 from sim.procedural_config import ProceduralConfig
 from sim.procedural_env import ProceduralEnv
 from sim.render import CAMERA_FORWARD_M
@@ -365,7 +365,7 @@ def test_procedural_human_mode_shows_every_step_in_a_window_and_closes_it(monkey
         def close(self):
             closed.append(True)
 
-    monkeypatch.setattr("sim.procedural_env.Window", FakeWindow)
+    monkeypatch.setattr("sim.lane_keeping.Window", FakeWindow)
     env = ProceduralEnv(render_mode="human")
     env.reset(seed=4)
     env.step(curvature(0.0))

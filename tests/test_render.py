@@ -4,12 +4,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.atmosphere import draw_atmosphere
 from sim.camera import Camera
-from sim.ground_atlas import PERIOD_M
+from sim.look.atmosphere import draw_atmosphere
+from sim.look.ground_atlas import PERIOD_M
+from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, CrossSection, Scene, draw_scene
 from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer, View
 from sim.road import Road, Segment, random_road, road_from_segments
-from sim.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, CrossSection, Scene, draw_scene
 from sim.surface_class import SurfaceClass
 
 CAMERA = Camera()

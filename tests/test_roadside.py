@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sim.errors import BadInputError
-from sim.roadside import draw_roadside
-from sim.section import CrossSection, draw_section
-from sim.sprites import KINDS, SPRITES
+from sim.look.section import CrossSection, draw_section
+from sim.roadside.placement import draw_roadside
+from sim.roadside.sprites import KINDS, SPRITES
 from sim.surface_class import SurfaceClass
 
 FAMILIES = ("highway", "country", "mountain", "urban")
@@ -54,6 +54,12 @@ def test_roadside_keeps_what_stands_off_the_paved_surfaces(family):
         if far := section.far_carriageway_m:
             for lateral in (roadside.lateral_m[stands], barriers):
                 assert not ((lateral > far[0]) & (lateral < far[1])).any()
+
+
+def test_roadside_parks_no_cars_on_the_shoulder_of_a_highway():
+    for seed in SEEDS:
+        _, roadside = draw(seed, "highway")
+        assert not ((kinds_of(roadside) == "car") & (roadside.speed_mps == 0)).any()
 
 
 def test_roadside_parks_cars_beside_all_lanes():

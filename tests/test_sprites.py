@@ -1,11 +1,13 @@
 """The painted pictures: their format, their variety, and the views of solid things."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from sim.atmosphere import SEASONS
 from sim.errors import BadInputError
-from sim.sprites import KINDS, MIP_RATIO, N_VIEWS, SPRITES, indices, sprite
+from sim.look.atmosphere import SEASONS
+from sim.roadside.sprites import KINDS, MIP_RATIO, N_VIEWS, SPRITES, indices, sprite
 
 
 def some_pictures(kind: str) -> list[int]:
@@ -32,7 +34,7 @@ def test_sprites_are_premultiplied_pictures_with_soft_edges_and_ever_smaller_cop
             or (alpha == 255).all()
             or kind == "town_front"
         )
-        for larger, smaller in zip(mips, mips[1:], strict=False):
+        for larger, smaller in itertools.pairwise(mips):
             ratios = np.array(larger.shape[:2]) / smaller.shape[:2]
             assert (np.abs(np.array(smaller.shape[:2]) * MIP_RATIO - larger.shape[:2]) < 1.3).all(), ratios
             assert abs(int(smaller[..., 3].mean()) - int(larger[..., 3].mean())) < 8
@@ -111,7 +113,7 @@ def test_sprites_of_cars_have_a_shadow_that_is_never_solid():
         kind = KINDS["car"]
         ground = round(picture.shape[0] * (1 + kind.above) / (1 + kind.above + kind.below)) + 3
         shadow = picture[ground:]
-        assert 60 < shadow[..., 3].max()
+        assert shadow[..., 3].max() > 60
         middle = picture.shape[1] // 2
         assert (shadow[:, middle, 3] < 128).all()
         assert (shadow[:, middle, :3] == 0).all()

@@ -10,7 +10,6 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
 
 from sim.adapters.metadrive_assets import LOOKS, ROAD_REGION_M
@@ -21,16 +20,15 @@ from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
-from sim.road import STEP_M
+from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of
 from sim.speed import speed_profile
-from sim.window import Window
 
 if TYPE_CHECKING:
-    from sim.adapters.metadrive_engine import LaneEnv
+    from sim.adapters.metadrive_engine import RoadEngine
 
 # One random stream for each cause: changing one leaves the others as they were.
 _STREAMS = {"road": 0, "look": 1, "start": 3}
-DISPLAY_SCALE = 3
+LANE_HALF_WIDTH_M = 1.75
 CAMERA_FORWARD_M = 1.5
 """The lens is this far ahead of the rear axle, as in the embedded world."""
 REAR_SLIP_S2_PER_M = 0.002
@@ -41,7 +39,7 @@ FIRST_START_M, END_MARGIN_M = 5.0, 30.0
 _ROAD_MARGIN_M = 25.0
 
 
-class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class MetaDriveEnv(LaneEnv):
     """Keep a car in its lane on MetaDrive's roads, seen by a front camera.
 
     | | |
@@ -66,42 +64,26 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     The camera is fixed to the body, which dips and rolls with the springs: by about a pixel at most in a curve.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": int(FRAME_RATE_HZ)}  # noqa: RUF012 (Gymnasium's name)
     MAX_PER_PROCESS = 1
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise BadInputError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
-        try:
-            self.config = MetaDriveConfig(**options)
-        except TypeError:
-            known = ", ".join(MetaDriveConfig.__dataclass_fields__)
-            raise BadInputError(
-                f"unknown environment option in {sorted(options)}; known are {known}"
-            ) from None
-        check_installed()
-        self.render_mode = render_mode
-        self.camera = Camera()
+        self.config: MetaDriveConfig = config_of(MetaDriveConfig, options)
         self.vehicle = CarFacts()
+        super().__init__(
+            "lane/MetaDrive-v0", render_mode, self.config.render_view, self.vehicle.max_curvature_per_m
+        )
+        check_installed()
+        self.camera = Camera()
         self.expert = PurePursuit(look_ahead_s=0.8, rear_slip_s2_per_m=REAR_SLIP_S2_PER_M)
         self.dt_s = 1.0 / FRAME_RATE_HZ
-        limit = self.vehicle.max_curvature_per_m
-        self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
-        shape = (self.camera.height_px, self.camera.width_px, 3)
-        self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
-        self._engine: LaneEnv | None = None
-        self._pose: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
-        self._window: Window | None = None
+        self._engine: RoadEngine | None = None
+        self._rear_axle: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
-        options = options or {}
-        if unknown := options.keys() - START_OPTIONS:
-            raise BadInputError(
-                f"unknown start option in {sorted(unknown)}; known are {', '.join(START_OPTIONS)}"
-            )
+        options = check_start_options(options, START_OPTIONS)
         super().reset(seed=seed)
         episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
@@ -122,24 +104,22 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             engine.drive_map(episode_seed % 2**31, blocks, self._origin_m)
         self._place(*start)
         self._time_s, self._distance_m = 0.0, 0.0
-        if self.render_mode == "human":
-            self.render()
-        return self._observe()
+        answer = self._observe()
+        self._moved(is_new_episode=True)
+        return answer
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Drive one time step with a commanded path curvature (1/m); it must be finite."""
-        if np.size(action) != 1 or not np.isfinite(action).all():
-            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
+        command = curvature_of(action)
         engine, car = self._engine_or_error(), self.vehicle
-        command = float(np.asarray(action).reshape(-1)[0])
         command = min(max(command, -car.max_curvature_per_m), car.max_curvature_per_m)
         angle_rad = float(road_wheel_angle_from_curvature(command, car.wheelbase_m))
-        x_m, y_m, heading = self._pose
+        x_m, y_m, heading = self._rear_axle
         engine.drive(angle_rad / car.max_road_wheel_angle_rad, self._throttle())
-        self._pose = engine.rear_axle()
-        moved_m = math.hypot(self._pose[0] - x_m, self._pose[1] - y_m)
+        self._rear_axle = engine.rear_axle()
+        moved_m = math.hypot(self._rear_axle[0] - x_m, self._rear_axle[1] - y_m)
         self.speed_mps = moved_m / self.dt_s
-        turned = float(wrap_angle(self._pose[2] - heading))
+        turned = float(wrap_angle(self._rear_axle[2] - heading))
         self._curvature_per_m = turned / moved_m if moved_m > 0.01 else command
         self._time_s += self.dt_s
         self._distance_m += self.speed_mps * self.dt_s
@@ -148,33 +128,30 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         terminated = bool(abs(share) > 1.0)
         if not terminated and (reason := self._truncation()):
             info["truncation"] = reason
-        if self.render_mode == "human":
-            self.render()
+        self._moved(is_new_episode=False)
         return observation, max(0.0, 1.0 - share * share), terminated, "truncation" in info, info
 
     def expert_curvature_per_m(self) -> float:
         """What the privileged teacher would command now (1/m)."""
-        x_m, y_m, heading = self._pose_on_road()
+        x_m, y_m, heading = self._pose()
         command = self.expert.curvature_per_m(self.road, self._s_m, x_m, y_m, heading, self.speed_mps)
         limit = self.vehicle.max_curvature_per_m
         return min(max(command, -limit), limit)
 
-    def render(self) -> np.ndarray | None:
-        """The camera's view at three times the size, for people: uint8 (234, 600, 3)."""
-        if self.render_mode is None:
-            return None
-        picture = self._engine_or_error().display_picture()
-        if self.render_mode == "rgb_array":
-            return picture
-        self._window = self._window or Window("lane/MetaDrive-v0", FRAME_RATE_HZ)
-        self._window.show(picture)
-        return None
+    def _camera_view(self) -> np.ndarray:
+        return self._engine_or_error().display_picture()
+
+    def _pose(self) -> tuple[float, float, float]:
+        """Of the middle of the rear axle on the road's own plan, which MetaDrive's world is shifted against."""
+        x_m, y_m, heading = self._rear_axle
+        return x_m - self._origin_m[0], y_m - self._origin_m[1], heading
+
+    def _map_lines(self) -> tuple[np.ndarray, float, float, float]:
+        return self.road.points_near(self._s_m), 3 * LANE_HALF_WIDTH_M, LANE_HALF_WIDTH_M, LANE_HALF_WIDTH_M
 
     def close(self) -> None:
         """Free the process's one engine, and the window if there is one."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        super().close()
         release(self)
         self._engine = None
 
@@ -192,16 +169,15 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         last_m = self.road.length_m - 2 * END_MARGIN_M
         return min(max(s_m, FIRST_START_M), last_m), offset_m, error_rad
 
-    def _started_engine(self) -> LaneEnv:
+    def _started_engine(self) -> RoadEngine:
         if self._engine is None:
             claim(self)
             camera = self.camera
-            size = (camera.height_px * DISPLAY_SCALE, camera.width_px * DISPLAY_SCALE)
-            display = camera.resized(*size) if self.render_mode is not None else None
+            display = camera.resized(*DISPLAY_SIZE) if self.render_mode is not None else None
             self._engine = start_engine(self.config, camera, display, CAMERA_FORWARD_M)
         return self._engine
 
-    def _engine_or_error(self) -> LaneEnv:
+    def _engine_or_error(self) -> RoadEngine:
         if self._engine is None:
             raise BadInputError("MetaDrive: expected reset() before step() and render(), got no episode")
         return self._engine
@@ -217,15 +193,10 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             heading + error_rad,
             self.speed_mps,
         )
-        self._pose = engine.rear_axle()
-
-    def _pose_on_road(self) -> tuple[float, float, float]:
-        x_m, y_m, heading = self._pose
-        return x_m - self._origin_m[0], y_m - self._origin_m[1], heading
+        self._rear_axle = engine.rear_axle()
 
     def _target_speed_mps(self, s_m: float) -> float:
-        profile = self._speed_profile_mps
-        return float(profile[min(int(s_m / STEP_M), len(profile) - 1)])
+        return self.road.interpolate(self._speed_profile_mps, s_m)
 
     def _throttle(self) -> float:
         target_mps = self._target_speed_mps(self._s_m + self.speed_mps * self.dt_s)
@@ -237,7 +208,7 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """(gap, speed) of the cars on our lane within 40 m."""
         if self.config.traffic_density == 0:
             return []
-        x_m, y_m, heading = self._pose
+        x_m, y_m, heading = self._rear_axle
         ahead = []
         for other_x_m, other_y_m, speed_mps in self._engine_or_error().other_cars():
             distance_m = math.hypot(other_x_m - x_m, other_y_m - y_m)
@@ -245,7 +216,7 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             if distance_m < 40.0 and abs(bearing) < 1.2:
                 place = (other_x_m - self._origin_m[0], other_y_m - self._origin_m[1])
                 _, offset_m, _ = self.road.locate(*place, self._s_m + distance_m)
-                if abs(offset_m) < 1.75:
+                if abs(offset_m) < LANE_HALF_WIDTH_M:
                     ahead.append((distance_m, speed_mps))
         return ahead
 
@@ -259,7 +230,7 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return None
 
     def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
-        x_m, y_m, heading = self._pose_on_road()
+        x_m, y_m, heading = self._pose()
         self._s_m, offset_m, lane_heading = self.road.locate(x_m, y_m, self._s_m)
         picture, road_mask = self._engine_or_error().picture_and_road()
         info = {
@@ -269,7 +240,7 @@ class MetaDriveEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "dt_s": self.dt_s,
             "distance_m": self._distance_m,
             "road_mask": road_mask,
-            "lane_half_width_m": 1.75,
+            "lane_half_width_m": LANE_HALF_WIDTH_M,
             "curvature_per_m": self._curvature_per_m,
             "road_curvature_per_m": self.road.curvature_at(self._s_m),
             "setting": {},
@@ -281,7 +252,7 @@ def _middle(values: np.ndarray) -> float:
     return float(values.min() + values.max()) / 2
 
 
-def _draw_look(engine: LaneEnv, rng: np.random.Generator) -> None:
+def _draw_look(engine: RoadEngine, rng: np.random.Generator) -> None:
     look = LOOKS[int(rng.integers(len(LOOKS)))]
     dryness = rng.uniform(0.0, 1.0)
     tint = (0.85 + 0.4 * dryness, 0.95 + 0.1 * dryness, 0.9 + 0.1 * dryness)

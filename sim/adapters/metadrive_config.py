@@ -24,6 +24,7 @@ class MetaDriveConfig:
         max_lateral_acceleration_mps2: how far it is lowered for curves.
         start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
         assets_dir: cache folder of the generated textures and models; None for the user's own.
+        render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
     """
 
     episode_seconds: float = 60.0
@@ -36,10 +37,14 @@ class MetaDriveConfig:
     start_offset_m: float = 0.2
     start_heading_rad: float = 0.02
     assets_dir: str | Path | None = None
+    render_view: str = "camera"
 
     def __post_init__(self) -> None:
+        given: object = self.map
+        if isinstance(given, float) and given.is_integer():  # as a command line gives it
+            object.__setattr__(self, "map", int(given))
         for name, value in vars(self).items():
-            if name in ("map", "assets_dir"):
+            if name in ("map", "assets_dir", "render_view"):
                 continue
             if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
                 raise BadInputError(f"expected a finite number of at least 0 for {name}, got {value!r}")

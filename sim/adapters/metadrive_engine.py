@@ -81,7 +81,7 @@ class RoadCamera(RGBCamera):
         return raw.reshape(shot.getYSize(), shot.getXSize(), -1)[::-1]
 
 
-class LaneEnv(UpstreamEnv):
+class RoadEngine(UpstreamEnv):
     """MetaDrive's environment on a map of given blocks, with our camera; seeds have no upper end.
 
     ``camera_forward_m`` is counted from the middle of the rear axle.

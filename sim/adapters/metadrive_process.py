@@ -18,7 +18,7 @@ from sim.camera import Camera
 from sim.errors import BadInputError
 
 if TYPE_CHECKING:
-    from sim.adapters.metadrive_engine import LaneEnv
+    from sim.adapters.metadrive_engine import RoadEngine
 
 _live: weakref.ReferenceType[object] | None = None
 """The environment that has the engine."""
@@ -62,7 +62,7 @@ def release(env: object) -> None:
 
 def start_engine(
     config: MetaDriveConfig, camera: Camera, display: Camera | None, camera_forward_m: float
-) -> LaneEnv:
+) -> RoadEngine:
     """A running MetaDrive; ``claim`` the process first.
 
     ``display``: a second, larger camera for people.
@@ -82,10 +82,10 @@ def start_engine(
         from panda3d.core import loadPrcFileData
 
         loadPrcFileData("", "load-display p3headlessgl\naux-display\nnotify-level error")
-        from sim.adapters.metadrive_engine import LaneEnv
+        from sim.adapters.metadrive_engine import RoadEngine
 
         try:
-            return LaneEnv(assets, camera, display, camera_forward_m, config.traffic_density)
+            return RoadEngine(assets, camera, display, camera_forward_m, config.traffic_density)
         except Exception as error:
             free_engine()
             raise BadInputError(

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from sim.camera import Camera
-from sim.procedural_env import ProceduralEnv
 from sim.families import FAMILIES
-from sim.scene import N_D, N_S
+from sim.look.scene import N_D, N_S
+from sim.procedural_env import ProceduralEnv
 
 N_STEPS = 50
 N_EPISODES = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.section import CrossSection
-from sim.surface import (
+from sim.look.section import CrossSection
+from sim.look.surface import (
     N_D,
     N_S,
     Colour,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.sprite_solids import Lamp
+from sim.roadside.sprite_solids import Lamp
 
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
 WHITE, BLACK, RED, BLUE = (236, 236, 232), (26, 26, 28), (190, 30, 34), (28, 76, 160)
 YELLOW, GREEN, GREY, WOOD = (228, 186, 40), (24, 104, 66), (138, 142, 146), (104, 84, 64)
 
@@ -62,8 +62,12 @@ def paint_pole(rng: np.random.Generator, variant: int, season: str) -> np.ndarra
     """A wooden pole that carries wires."""
     picture = np.zeros((256, 72, 4), np.uint8)
     wood = ((96, 80, 66), (122, 108, 94), (74, 62, 54), (142, 134, 124))[variant % 4]
-    cv2.fillPoly(picture, [np.int32([(32, 255), (34, 2), (38, 2), (40, 255)])], _rgba(wood, 0.7), cv2.LINE_AA)
-    cv2.fillPoly(picture, [np.int32([(32, 255), (34, 2), (35, 2), (35, 255)])], _rgba(wood, 1.1), cv2.LINE_AA)
+    cv2.fillPoly(
+        picture, [np.array([(32, 255), (34, 2), (38, 2), (40, 255)], np.int32)], _rgba(wood, 0.7), cv2.LINE_AA
+    )
+    cv2.fillPoly(
+        picture, [np.array([(32, 255), (34, 2), (35, 2), (35, 255)], np.int32)], _rgba(wood, 1.1), cv2.LINE_AA
+    )
     for row in ((14, 30), (14,), (18, 34, 50), (12,))[variant % 4]:
         cv2.line(picture, (8, row), (64, row), _rgba(wood, 0.75), 3, cv2.LINE_AA)
         for x in (10, 24, 48, 62):
@@ -119,7 +123,12 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: str) -> 
     if variant % 5 == 4:
         _plate(picture, [(46, 1), (91, 46), (46, 91), (1, 46)], BLACK, YELLOW)
         cv2.polylines(
-            picture, [np.int32([(40, 70), (40, 48), (56, 40), (56, 24)])], False, _rgba(BLACK), 7, cv2.LINE_AA
+            picture,
+            [np.array([(40, 70), (40, 48), (56, 40), (56, 24)], np.int32)],
+            False,
+            _rgba(BLACK),
+            7,
+            cv2.LINE_AA,
         )
         return picture
     _plate(picture, [(46, 2), (91, 80), (1, 80)], RED, WHITE)
@@ -136,7 +145,7 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: str) -> 
             if variant % 5 == 1
             else [(52, 70), (52, 54), (38, 46), (40, 34)]
         )
-        cv2.polylines(picture, [np.int32(bend)], False, _rgba(BLACK), 6, cv2.LINE_AA)
+        cv2.polylines(picture, [np.array(bend, np.int32)], False, _rgba(BLACK), 6, cv2.LINE_AA)
     return picture
 
 
@@ -168,5 +177,5 @@ def paint_chevron(rng: np.random.Generator, variant: int, season: str) -> np.nda
     cv2.rectangle(picture, (4, 5), (123, 75), _rgba(face), -1)
     for x in (10, 48, 86):
         arrow = [(x + 22, 8), (x + 34, 8), (x + 14, 40), (x + 34, 72), (x + 22, 72), (x, 40)]
-        cv2.fillPoly(picture, [np.int32(arrow)], _rgba(ink), cv2.LINE_AA)
+        cv2.fillPoly(picture, [np.array(arrow, np.int32)], _rgba(ink), cv2.LINE_AA)
     return picture if variant % 2 == 0 else np.ascontiguousarray(picture[:, ::-1])

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sim.section import CrossSection
-from sim.sprites import KINDS, indices
+from sim.look.section import CrossSection
+from sim.roadside.sprites import KINDS, indices
 
 STRETCH_M = 200.0
 """What lines the road changes from stretch to stretch."""
@@ -244,12 +244,13 @@ def park(
         lane for lane in (0.0, *placer.section.same_way_m, *placer.section.oncoming_m) if side * lane >= 0
     ]
     bay_m = edge_m - (max(side * lane for lane in lanes) + half_m)
-    is_narrow = bay_m < 2.1 and lining in ("rail", "concrete", "rock", "stone_wall", "hedge", "fence")
+    has_bays = bay_m > 2.1 and placer.section.has_kerb  # a highway has a hard shoulder there
+    is_narrow = not has_bays and lining in ("rail", "concrete", "rock", "stone_wall", "hedge", "fence")
     for i in range(int(CELL_M / 7.0)):
         wanted, variant, shift_m = rng.random(), int(rng.integers(32)), rng.uniform(-0.3, 0.3)
-        if wanted > (max(family.parked, 0.3) if bay_m > 2.1 else family.parked) or is_narrow:
+        if wanted > (max(family.parked, 0.3) if has_bays else family.parked) or is_narrow:
             continue
         width_m = KINDS["car"].sizes_m[variant % len(KINDS["car"].sizes_m)][0]
-        lateral_m = edge_m - 0.12 - 0.5 * width_m if bay_m > 2.1 else edge_m + 0.2 + 0.5 * width_m
+        lateral_m = edge_m - 0.12 - 0.5 * width_m if has_bays else edge_m + 0.2 + 0.5 * width_m
         if lateral_m - 0.5 * width_m > half_m + LANE_CLEARANCE_M:
             placer.put("car", variant, start_m + (i + 0.5) * 7.0 + shift_m, side * lateral_m)

@@ -13,16 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sim import object_layout as layout
-from sim.atmosphere import Atmosphere
 from sim.camera import Camera
 from sim.ground_profile import GroundProfile
-from sim.object_layout import ObjectLayout, Pose, to_camera
-from sim.object_lights import Glow, draw_glow, is_lit, retain_visible
-from sim.rails import Rails, draw_rail
+from sim.look.atmosphere import Atmosphere
 from sim.road import Road
-from sim.roadside import Roadside
-from sim.sprites import MIP_RATIO, N_VIEWS, Sprite, sprite
+from sim.roadside import layout
+from sim.roadside.layout import ObjectLayout, Pose, to_camera
+from sim.roadside.lights import Glow, draw_glow, is_lit, retain_visible
+from sim.roadside.placement import Roadside
+from sim.roadside.rails import Rails, draw_rail
+from sim.roadside.sprites import MIP_RATIO, N_VIEWS, Sprite, sprite
 from sim.surface_class import SurfaceClass
 
 FAR_M = 100.0
@@ -33,7 +33,7 @@ HAZE_STEPS, FADE_STEPS = 48, 12
 """How finely haze and fading in are graded: a picture is kept in each that occurs."""
 HAZE_STEP, MAX_PIECES = 0.08, 8
 """A panel along which the haze changes more than this is drawn in pieces."""
-MAX_PICTURES = 26
+MAX_PICTURES = 18
 """At most so many upright pictures a frame; the farthest are dropped."""
 MIN_AREA_PX = 2.0
 """Smaller pictures than this in the 78 x 200 frame are left out."""

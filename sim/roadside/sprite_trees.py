@@ -11,7 +11,7 @@ import functools
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
 
 SNOW: Colour = (226, 231, 238)
 LEAVES: dict[str, tuple[Colour, ...]] = {  # in full light, one for each variant in turn
@@ -99,7 +99,7 @@ def _trunk(
             (x1 + 0.3 * left * width, y1), (x1 + 0.3 * right * width, y1),
             (x0 + 0.5 * right * width, y0 - width), (x0 + 0.75 * right * width, y0),
         ]  # fmt: skip
-        cv2.fillPoly(picture, [np.int32(corners)], _tone(bark, gain), cv2.LINE_AA)
+        cv2.fillPoly(picture, [np.array(corners, np.int32)], _tone(bark, gain), cv2.LINE_AA)
     return bark
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.atmosphere import Atmosphere
-from sim.markings import draw_markings
-from sim.section import CrossSection, draw_section
-from sim.shadows import draw_shadow
-from sim.skyline import draw_clouds, draw_ridges
-from sim.surface import (
+from sim.look.atmosphere import Atmosphere
+from sim.look.markings import draw_markings
+from sim.look.section import CrossSection, draw_section
+from sim.look.shadows import draw_shadow
+from sim.look.skyline import draw_clouds, draw_ridges
+from sim.look.surface import (
     HALF_WIDTH_M,
     N_D,
     N_S,
@@ -27,9 +27,9 @@ from sim.surface import (
     paint_by,
     ramp,
 )
+from sim.look.tiles import Tile, draw_tiles
+from sim.look.verge import draw_snow, draw_verge, litter_road
 from sim.surface_class import SurfaceClass
-from sim.tiles import Tile, draw_tiles
-from sim.verge import draw_snow, draw_verge, litter_road
 
 __all__ = [
     "HALF_WIDTH_M",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
 Points = list[tuple[float, float, float]]
 
 PITCH_RAD = 0.05

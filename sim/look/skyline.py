@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.atmosphere import Atmosphere
+from sim.look.atmosphere import Atmosphere
 
 N_BEARINGS = 1440
 N_ROWS = 80

@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 
-from sim.atmosphere import Atmosphere
+from sim.look.atmosphere import Atmosphere
 from sim.surface_class import SurfaceClass
 
 Glow = tuple[float, float, float, tuple[float, float, float], int]

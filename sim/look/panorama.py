@@ -7,8 +7,8 @@ import numpy as np
 
 from sim.camera import Camera
 from sim.conventions import wrap_angle
-from sim.scene import Scene
-from sim.skyline import TOP_RAD
+from sim.look.scene import Scene
+from sim.look.skyline import TOP_RAD
 from sim.surface_class import SurfaceClass
 
 MAX_PITCH = 0.12

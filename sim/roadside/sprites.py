@@ -16,10 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sim import sprite_cars, sprite_houses, sprite_panels, sprite_posts, sprite_solids, sprite_trees
-from sim.atmosphere import SEASONS
 from sim.errors import BadInputError
-from sim.sprite_solids import Lamp
+from sim.look.atmosphere import SEASONS
+from sim.roadside import sprite_cars, sprite_houses, sprite_panels, sprite_posts, sprite_solids, sprite_trees
+from sim.roadside.sprite_solids import Lamp
 from sim.surface_class import SurfaceClass
 
 N_VIEWS = 48
@@ -137,6 +137,7 @@ _FIRST: dict[tuple[str, str, int], int] = {
 }
 
 
+@functools.cache
 def indices(kind: str, season: str) -> tuple[int, ...]:
     """The pictures of a kind in a season, one for each variant (view 0 of a solid thing)."""
     if kind not in KINDS or season not in SEASONS:

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.section import PARKING_M, CrossSection
-from sim.surface import N_D, N_S, TEXEL_D_M, TEXEL_S_M, grain, grid_d_m, grid_s_m, noise, row_of, rows_between
+from sim.look.section import PARKING_M, CrossSection
+from sim.look.surface import (
+    N_D,
+    N_S,
+    TEXEL_D_M,
+    TEXEL_S_M,
+    grain,
+    grid_d_m,
+    grid_s_m,
+    noise,
+    row_of,
+    rows_between,
+)
 
 DASH_PERIODS_M = (6.4, 9.6, 12.8)
 _ARROWS = {  # outlines, metres (forward, left) from the arrow's middle

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.errors import BadInputError
-from sim.roadside_placing import (
+from sim.look.section import CrossSection
+from sim.roadside.placing import (
     CELL_M,
     STRETCH_M,
     Barrier,
@@ -21,7 +22,6 @@ from sim.roadside_placing import (
     plant,
     put_sign,
 )
-from sim.section import CrossSection
 
 __all__ = ["Barrier", "Roadside", "draw_roadside"]
 

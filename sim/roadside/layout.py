@@ -8,8 +8,8 @@ from bisect import bisect_left
 import numpy as np
 
 from sim.road import Road
-from sim.roadside import Roadside
-from sim.sprites import KINDS, SPRITES
+from sim.roadside.placement import Roadside
+from sim.roadside.sprites import KINDS, SPRITES
 
 Pose = tuple[float, float, float]
 """Place (x, y) and heading of the lens in the world."""

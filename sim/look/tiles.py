@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.markings import MarkingStyle, Paint
-from sim.section import CrossSection
-from sim.surface import PERIOD_M, SOLID, TEXEL_S_M, grid_d_m, grid_s_m, rows_between
+from sim.look.markings import MarkingStyle, Paint
+from sim.look.section import CrossSection
+from sim.look.surface import PERIOD_M, SOLID, TEXEL_S_M, grid_d_m, grid_s_m, rows_between
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.sprite_solids import GLASS, Colour, Lamp, Painter, inset
+from sim.roadside.sprite_solids import GLASS, Colour, Lamp, Painter, inset
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _cabin(painter: Painter, shape: CarShape, paint: Colour) -> None:
     painter.face(inset(faces["rear"], 0.08, 0.92, 0.25, 0.90), GLASS)
     for name in ("left", "right"):
         if shape.height_m > 2.0:  # a van has windows in front only
-            spans = ((0.72, 0.94),) if name == "right" else ((0.06, 0.28),)
+            spans: tuple[tuple[float, float], ...] = ((0.72, 0.94),) if name == "right" else ((0.06, 0.28),)
         else:
             spans = ((0.07, 0.34), (0.37, 0.62), (0.65, 0.92))
         for left, right in spans:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.atmosphere import Atmosphere
 from sim.camera import Camera
 from sim.conventions import wrap_angle
-from sim.panorama import SUN_ELEVATION_RAD
+from sim.look.atmosphere import Atmosphere
+from sim.look.panorama import SUN_ELEVATION_RAD
 
 N_PATTERNS = 8
 _BEAM_REACH_M = 26.0

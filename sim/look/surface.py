@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from sim.section import CrossSection
+from sim.look.section import CrossSection
 
 TEXEL_D_M = 0.05
 TEXEL_S_M = 0.1

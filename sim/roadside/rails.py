@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from sim.atmosphere import Atmosphere
 from sim.camera import Camera
 from sim.ground_profile import GroundProfile
-from sim.object_layout import Pose, road_points, to_camera
+from sim.look.atmosphere import Atmosphere
 from sim.road import Road
-from sim.roadside import Barrier
+from sim.roadside.layout import Pose, road_points, to_camera
+from sim.roadside.placement import Barrier
 
 RailItem = tuple[float, np.ndarray, tuple[float, ...]]
 """One quad to fill: depth, corners (4, 2) int32 in 1 / 2**SHIFT pixels, colour 0 to 255."""
 
 SHIFT = 4
 _STEP_M = 2.0
-_STRIDES = np.array([0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 37, 51])
+_STRIDES = np.array([0, 1, 2, 3, 5, 8, 12, 18, 28, 51])
 """Points ahead that are joined, in steps: closer where they are near."""
 _NEAR_M = 1.5
 _FAR_M = 104.0

@@ -5,7 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.surface import N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M, grid_d_m, grid_s_m, noise, row_of, to_u8
+from sim.look.surface import (
+    N_D,
+    N_S,
+    PERIOD_M,
+    TEXEL_D_M,
+    TEXEL_S_M,
+    grid_d_m,
+    grid_s_m,
+    noise,
+    row_of,
+    to_u8,
+)
 
 _KINDS = {  # share of sunny roads with each kind of shadow
     "highway": {"none": 0.4, "poles": 0.2, "trees": 0.2, "bridge": 0.15, "slope": 0.05},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.sprite_solids import GLASS, Colour, Lamp, Painter, Points, inset
+from sim.roadside.sprite_solids import GLASS, Colour, Lamp, Painter, Points, inset
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _paint_house(
             [(-x, y, 0), (-x, -y, 0), (-x, -y, low), (-x, y, low)],
         ],
     }
-    for end in (-1, 1):
+    for end in (-1.0, 1.0):
         gable = [(end * x, -end * y, low), (end * x, end * y, low), (end * x, 0.0, top)]
         painter.face(gable, shape.wall)
     for wall_m, pair in walls.items():
@@ -100,7 +100,7 @@ def _paint_house(
             painter.face(wall, shape.wall)
             painter.face(inset(wall, 0, 1, 0, 0.09), tuple(0.6 * c for c in shape.wall))
             _openings(painter, rng, wall, shape, wall_m)
-    over_m = 0.45
+    over_m = 0.25
     drop_m = over_m * (top - low) / y
     for side in (-1, 1):
         eaves = (side * (y + over_m), low - drop_m)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.sprite_solids import Lamp
-from sim.sprite_trees import BARK, LEAVES, clumps
+from sim.roadside.sprite_solids import Lamp
+from sim.roadside.sprite_trees import BARK, LEAVES, clumps
 
-Colour = tuple[float, float, float]
+Colour = tuple[float, ...]
 FRONTS: tuple[Colour, ...] = (
     (208, 196, 170), (178, 110, 84), (196, 200, 196), (150, 132, 112), (222, 206, 150),
     (164, 176, 184), (200, 160, 130), (232, 228, 218),
@@ -152,9 +152,13 @@ def paint_hedge(rng: np.random.Generator, variant: int, season: str) -> tuple[np
     blobs = np.concatenate(
         [np.stack([x, height - y - wild * rng.random(n), radius], axis=1) for y in (12.0, 30.0, 46.0)]
     )
-    colour = BARK[variant % 4] if season == "winter" else LEAVES[season][(variant + 1) % 6]
+    if season == "winter":
+        colour = BARK[variant % 4]
+    else:  # cut hedges turn late and never all of them
+        green, turned = LEAVES["summer"][(variant + 1) % 6], LEAVES[season][(variant + 1) % 6]
+        colour = (0.6 * green[0] + 0.4 * turned[0], 0.6 * green[1] + 0.4 * turned[1], green[2])
     _fill(picture, 0, width, 26, height, tuple(0.25 * c for c in colour))
-    clumps(picture, rng, blobs, tuple(0.85 * c for c in colour), 1900, 3.8)
+    clumps(picture, rng, blobs, (0.85 * colour[0], 0.85 * colour[1], 0.85 * colour[2]), 1900, 3.8)
     return picture, ()
 
 
@@ -164,7 +168,8 @@ def paint_fence(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tup
     picture = np.zeros((height, width, 4), np.uint8)
     wood: Colour = ((112, 92, 72), (222, 220, 212), (134, 122, 106), (70, 60, 52))[variant % 4]
     if variant % 4 == 3:  # wires
-        rails, thick = (16, 30, 44), 2
+        rails: tuple[int, ...] = (16, 30, 44)
+        thick = 2
     else:
         rails, thick = ((12, 26, 40) if variant % 2 else (14, 34)), 6
     for y in rails:

@@ -1,0 +1,1 @@
+"""What an episode looks like: season and weather, ground, sky, and the veil of the weather over the picture."""
