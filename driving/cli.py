@@ -15,10 +15,14 @@ import typer
 
 from driving import compare
 from driving.attention import ATTRIBUTIONS
+from driving.circuit_plot import save_circuit
 from driving.console import print_table, progress_bar, shown
 from driving.data import AugmentConfig, load_drive, parse_drive_spec
 from driving.demo import run_demo
+from driving.export import FORMATS, export
 from driving.files import write_json
+from driving.insight import WARMUP_S, insight
+from driving.looks import looks_on_drive
 from driving.models import checkpoint
 from driving.models.policy import CORES, Policy, PolicyConfig, build_policy
 from driving.noise import parse_noise
@@ -259,9 +263,7 @@ def train_(
     weight_exponent: Annotated[
         float, typer.Option(help="a in exp(a |curvature x 1000|).")
     ] = _TRAIN.weight_exponent,
-    speed_exponent: Annotated[
-        float, typer.Option(help="b in (speed / 10 m/s)^b.")
-    ] = _TRAIN.speed_exponent,
+    speed_exponent: Annotated[float, typer.Option(help="b in (speed / 10 m/s)^b.")] = _TRAIN.speed_exponent,
     bfloat16: Annotated[bool, typer.Option(help="Convolutions in bfloat16.")] = _TRAIN.bfloat16,
     initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     mirror: Annotated[float, typer.Option(help="Probability of a mirror image.")] = _AUGMENT.mirror,
@@ -292,7 +294,7 @@ def train_(
         window=window,
         n_warmup=warmup,
         lr_encoder=lr_encoder,
-        lr_core=DEFAULT_LR_CORE[policy.config.core] if lr_core is None else lr_core,
+        lr_core=LR_CORE.get(policy.config.core, LR_OTHER_CORES) if lr_core is None else lr_core,
         weight_exponent=weight_exponent,
         speed_exponent=speed_exponent,
         bfloat16=bfloat16,
@@ -316,7 +318,7 @@ def train_(
         print_table("Validation", [metrics["validation"]])
 
 
-DEFAULT_LR_CORE = {"ltc": 2e-2, "lstm": 3e-3}
+LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
 
 
 @app.command("test")
@@ -448,6 +450,82 @@ def attend_(
         f"{method} on {source}; {road}",
         [{"policy": name, **row} for name, row in figures["policies"].items()],
     )
+
+
+@app.command("insight")
+def insight_(
+    policy: PolicyOption,
+    env: EnvOption = "lane/Procedural-v0",
+    seeds: SeedsOption = "1000:1010",
+    seconds: SecondsOption = 30.0,
+    json: JsonOption = None,
+    env_option: EnvOptionsOption = None,
+) -> None:
+    """What the neurons do while driving: shares of the principal components; time constants, currents, couplings.
+
+    The first second of each episode is left out. Example: liquid-lane insight --policy ltc19 --json inside.json
+    """
+    if json is not None:
+        check_writable(json)
+    if check_seconds(seconds) <= WARMUP_S:
+        raise BadInputError(f"seconds: expected more than {WARMUP_S:g}, which are left out, got {seconds:g}")
+    episodes, make_env = parse_seeds(seeds), env_maker(env, parse_env_options(env_option), seconds)
+    bar, advance = progress_bar("driving", None)
+    with bar:
+        figures = insight(checkpoint.load(policy), make_env, episodes, seconds, advance)
+    if json is not None:
+        write_json(json, figures)
+    print_table(
+        f"{policy} in {env}: principal components of its state",
+        [
+            {"part": part, **{f"share {i + 1}": share for i, share in enumerate(shares)}}
+            | {"n_frames": figures["n_frames"], "crashes": figures["crashes"]}
+            for part, shares in figures["principal_shares"].items()
+        ],
+    )
+    if "neurons" in figures:
+        keys = (
+            *("neuron", "role", "mean_state", "std_state", "mean_time_constant_s", "mean_abs_current"),
+            *("outgoing_sensitivity", "correlation_with_command"),
+        )
+        print_table("Its neurons", [{key: row[key] for key in keys} for row in figures["neurons"]])
+
+
+@app.command()
+def circuit(
+    policy: PolicyOption,
+    out: Annotated[Path, typer.Option(help="Picture to make: .svg, .png or .pdf.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Drive FOLDER@A:B: colour the neurons by their states after these rows."),
+    ] = None,
+) -> None:
+    """Draw the circuit of a policy: neurons in layers, synapses by sign and strength.
+
+    Example: liquid-lane circuit --policy ltc19 --out circuit.svg
+    """
+    check_writable(out)
+    model, states, title = checkpoint.load(policy), None, policy
+    if data is not None:
+        for look in looks_on_drive(model, load_drive(data), None, None, 0):
+            states, title = look.state.numpy(), f"{policy} after {look.time_s:.2f} s of {data}"
+    save_circuit(model.core, out, states, title)
+    print(f"Written: {out}")
+
+
+@app.command("export")
+def export_(
+    policy: PolicyOption,
+    out: Annotated[Path, typer.Option(help="Folder of the exported policy.")],
+    format_name: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")] = "onnx",
+) -> None:
+    """Write a policy for other programs: ONNX (for the runtime without PyTorch) or torch.export.
+
+    Example: liquid-lane export --policy ltc19 --out exported/ltc19
+    """
+    check_writable(out / "policy.json")
+    paths, worst = export(checkpoint.load(policy), out, Path(policy).name, format_name)
+    print(f"Written: {', '.join(map(str, paths))}; largest difference to PyTorch {worst:.1e}")
 
 
 # What typer raises for a wrong option, by way of the names it exports: older releases take the classes from

@@ -115,12 +115,17 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(frames)).movedim(-1, 1).float() / 255.0
 
 
-TITLES = {"ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units"}
+def title_of(policy: Policy) -> str:
+    """What kind of network it is, in a few words."""
+    core = policy.core
+    if policy.config.core == "ltc":
+        return f"{core.wiring.n_neurons} liquid neurons (LTC)"
+    return f"CNN-LSTM, {core.config.n_units} units" if policy.config.core == "lstm" else policy.config.core
 
 
 def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
     """What each policy is called over its panel: its kind, and its name where two are of one kind."""
-    kinds = {name: TITLES.get(policy.config.core, policy.config.core) for name, policy in policies.items()}
+    kinds = {name: title_of(policy) for name, policy in policies.items()}
     alike = len(set(kinds.values())) < len(kinds)
     return {name: f"{kind}: {Path(name).name}" if alike else kind for name, kind in kinds.items()}
 
@@ -182,7 +187,7 @@ def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
-    look, liquid = seen.look, policy.config.core == "ltc"
+    look, circuit = seen.look, _circuit(policy, seen.look.state)
     crashed = bool(ended and log is not None and log.crashed)
     status = "driving" if log is not None else "watching"
     if crashed and log is not None:
@@ -200,10 +205,22 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
         lane_half_width_m=look.lane_half_width_m,
         status=status,
         crashed=crashed,
-        neurons=look.state.numpy() if liquid else None,
-        synapses=policy.core.wiring.synapses if liquid else None,
-        hidden=None if liquid else look.state[: look.state.shape[0] // 2].numpy(),
+        **circuit,
     )
+
+
+def _circuit(policy: Policy, state: torch.Tensor) -> dict[str, Any]:
+    """What a panel shows of the inside: the neurons of a circuit, else hidden units (of an LSTM h alone)."""
+    wiring = getattr(policy.core, "wiring", None)
+    if wiring is not None:
+        strengths = policy.core.w.detach().numpy() if policy.config.core == "ltc" else None
+        return {
+            "neurons": state.numpy(),
+            "synapses": wiring.synapses,
+            "roles": wiring.role,
+            "strengths": strengths,
+        }
+    return {"hidden": (state[: len(state) // 2] if policy.config.core == "lstm" else state).numpy()}
 
 
 def heading_for(n_policies: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import TITLES, Onlooker, compare, condition_of, heading_for
+from driving.compare import Onlooker, compare, condition_of, heading_for, title_of
 from driving.files import write_json
 from driving.looks import looks_in_env
 from driving.models.policy import Policy
@@ -59,9 +59,7 @@ def run_demo(
         for name, policy in policies.items():
             logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition)
             label = "none" if condition is None else str(condition)
-            drive_rows.append(
-                {"policy": name, "title": TITLES[policy.config.core], "noise": label, **figures}
-            )
+            drive_rows.append({"policy": name, "title": title_of(policy), "noise": label, **figures})
             traces += [
                 {
                     "policy": name,

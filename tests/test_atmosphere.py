@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sim.atmosphere import SEASONS, WEATHERS, Atmosphere, draw_atmosphere
 from sim.errors import BadInputError
+from sim.look.atmosphere import SEASONS, WEATHERS, Atmosphere, draw_atmosphere
 
 
 def drawn(season: str, weather: str, n: int = 60) -> list[Atmosphere]:

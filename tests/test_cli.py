@@ -16,7 +16,9 @@ from sim import drive as drive_io
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS
 
-COMMANDS = ("demo", "import", "record", "train", "test", "drive", "attend")
+COMMANDS = (
+    *("demo", "import", "record", "train", "test", "drive", "attend", "insight", "circuit", "export"),
+)
 EPISODE_KEYS = {"seed", "setting", "crashed", "truncation", "distance_m", "mean_abs_offset_m"}
 TOTALS = {"crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
 DRIVE_KEYS = {"episodes", "settings", "frames_per_s", *TOTALS}
@@ -208,6 +210,55 @@ def test_cli_tables_hold_names_with_brackets_and_whole_headings(
     assert "untrained" in out
     out = succeeds("test", "--policy", named, "--data", saved_drive)
     assert "[bold]p" in "".join(out.split())  # however the title is broken
+
+
+# Inside, and out of here -------------------------------------------------------------------------------------
+
+
+def test_cli_insight_says_what_the_neurons_do(succeeds, saved_policies, tmp_path):
+    short = ("--seeds", "7:9", "--seconds", 1.5, "--json", tmp_path / "f.json")
+    out = succeeds("insight", "--policy", saved_policies["ltc"], *short)
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert set(figures) == {"n_frames", "crashes", "principal_shares", "neurons", "synapses"}
+    assert figures["n_frames"] == 20
+    assert 0 < figures["principal_shares"]["state"][0] <= 1
+    assert "command" in out
+    succeeds("insight", "--policy", saved_policies["lstm"], *short)
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert set(figures["principal_shares"]) == {"h", "h_and_c"}
+
+
+def test_cli_insight_needs_more_than_its_warm_up(fails, saved_policies):
+    assert "more than 1," in fails("insight", "--policy", saved_policies["ltc"], "--seconds", 1)
+
+
+@pytest.mark.parametrize("rows", ["", "@2:9"])
+def test_cli_circuit_is_drawn(succeeds, saved_policies, saved_drive, tmp_path, rows):
+    data = ("--data", f"{saved_drive}{rows}") if rows else ()
+    picture = tmp_path / "new" / "circuit.png"
+    assert succeeds("circuit", "--policy", saved_policies["ltc"], "--out", picture, *data) == (
+        f"Written: {picture}\n"
+    )
+    assert cv2.imread(str(picture)).shape[2] == 3
+
+
+def test_cli_circuit_refuses_what_it_cannot_draw(fails, saved_policies, tmp_path):
+    ltc, lstm = saved_policies["ltc"], saved_policies["lstm"]
+    assert "ending in .svg, .png, .pdf" in fails("circuit", "--policy", ltc, "--out", tmp_path / "c.gif")
+    assert "with a wiring" in fails("circuit", "--policy", lstm, "--out", tmp_path / "c.svg")
+    assert not any(tmp_path.iterdir())
+
+
+def test_cli_export_writes_a_program(succeeds, fails, saved_policies, tmp_path, monkeypatch):
+    policy = saved_policies["ltc"]
+    out = succeeds("export", "--policy", policy, "--out", tmp_path / "x", "--format", "torch")
+    assert out.startswith(
+        f"Written: {tmp_path / 'x' / 'policy.pt2'}, {tmp_path / 'x' / 'policy.json'}; largest"
+    )
+    assert json.loads((tmp_path / "x" / "policy.json").read_text())["policy"] == "ltc"
+    assert "one of onnx, torch" in fails("export", "--policy", policy, "--out", tmp_path, "--format", "tf")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "pip install 'liquid-lane[deploy]'" in fails("export", "--policy", policy, "--out", tmp_path)
 
 
 # Parsing ---------------------------------------------------------------------------------------------------

@@ -2,16 +2,29 @@
 
 import copy
 import dataclasses
+import json
 
 import pytest
 import torch
 
-from driving.models.baselines import LSTMConfig, LSTMCore
-from driving.models.policy import CORES
+from driving.models.baselines import GRUConfig, GRUCore, LSTMConfig, LSTMCore
+from driving.models.policy import CORES, PolicyConfig
 from sim.errors import BadInputError
 
 N_FEATURES = 32
-N_PARAMETERS = {"ltc": 1_131, "lstm": 25_153}
+# Active (the paper's or the package's figure where there is one), stored.
+N_PARAMETERS = {
+    "ltc": (1_065, 1_131),  # the paper's; input map and readout on top
+    "lstm": (24_897, 25_153),  # the paper's; PyTorch's second bias set on top
+    "gru": (3 * 64 * (32 + 64) + 4 * 64 + 65, 3 * 64 * (32 + 64) + 6 * 64 + 65),
+    "ctrnn": (6_273, 6_273),  # the paper's
+    "cfc": (45_505, 45_505),
+    "wired_cfc": (
+        4 * (252 + 17) + 4 * 19,
+        4 * (252 + 17) + 4 * 19 + 2,
+    ),  # 2 of 19 neurons have a synapse to themselves
+    "feedforward": (8_871, 8_871),
+}
 
 
 @pytest.fixture(params=sorted(CORES))
@@ -35,7 +48,9 @@ def batch(n_batch=3, n_time=5, dtype=torch.float32):
 
 
 def test_core_parameter_count(name, core):
-    assert sum(p.numel() for p in core.parameters()) == N_PARAMETERS[name]
+    stored = sum(p.numel() for p in core.parameters())
+    assert (core.n_active_parameters, core.n_stored_parameters) == N_PARAMETERS[name]
+    assert core.n_stored_parameters == stored == sum(v.numel() for v in core.state_dict().values())
 
 
 def test_core_shapes_and_zero_start(core):
@@ -126,7 +141,9 @@ def test_core_replaced_weights_act(core, how):
 
 def test_core_config_round_trip(name):
     config = CORES[name][0]()
-    assert CORES[name][0](**dataclasses.asdict(config)) == config
+    plain = PolicyConfig(name, config).to_dict()
+    assert PolicyConfig.from_dict(json.loads(json.dumps(plain))).core_config == config
+    assert config.n_inputs == N_FEATURES
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(config)[0].name, 1)
 
@@ -155,6 +172,30 @@ def test_core_lstm_ignores_dt_s():
     first, _ = core.forward_sequence(features, core.initial_state(3), dt_s)
     second, _ = core.forward_sequence(features, core.initial_state(3), 2 * dt_s)
     assert torch.equal(first, second)
+
+
+def test_core_gru_agrees_with_torch_gru():
+    core = GRUCore()
+    reference = torch.nn.GRU(32, 64, batch_first=True)
+    reference.load_state_dict({f"{k}_l0": v for k, v in core.cell.state_dict().items()})
+    features, dt_s = batch()
+    start = 0.1 * torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
+    outputs, state = core.forward_sequence(features, start, dt_s)
+    hidden, last = reference(features, start[None])
+    torch.testing.assert_close(outputs, core.readout(hidden))
+    torch.testing.assert_close(state, last[0])
+
+
+def test_core_gru_state_stays_within_one_whatever_comes():
+    core, (features, dt_s) = GRUCore(), batch()
+    _, state = core.forward_sequence(1e30 * (features - 0.5), core.initial_state(3), dt_s)
+    assert state.abs().max() <= 1.0
+
+
+@pytest.mark.parametrize("setting", [{"n_units": 0}, {"n_units": 10**6}, {"n_inputs": True}])
+def test_core_gru_config_rejects_impossible_settings(setting):
+    with pytest.raises(BadInputError, match=next(iter(setting))):
+        GRUConfig(**setting)
 
 
 @pytest.mark.parametrize("setting", [{"n_units": 0}, {"n_inputs": 1.0}, {"state_limit": 0.0}])

@@ -72,6 +72,7 @@ MAY_IMPORT = {
         "sim.surface_class",
         "sim.vehicle",
     },
+    "sim.contact_sheet": {"sim.families", "sim.look.atmosphere", "sim.procedural_env"},
     "sim.replay_env": {
         "sim.conventions",
         "sim.drive",

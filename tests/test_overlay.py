@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.atmosphere import WEATHERS, Atmosphere, draw_atmosphere
 from sim.camera import Camera
-from sim.overlay import N_PATTERNS, Overlay
+from sim.look.atmosphere import WEATHERS, Atmosphere, draw_atmosphere
+from sim.look.overlay import N_PATTERNS, Overlay
 
 CAMERA = Camera()
 NEEDED = {"rain", "snow", "low_sun", "dusk", "night"}

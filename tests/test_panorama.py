@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.atmosphere import draw_atmosphere
 from sim.camera import Camera
-from sim.panorama import MAX_PITCH, SUN_ELEVATION_RAD, Panorama
-from sim.scene import Scene, draw_scene
+from sim.look.atmosphere import draw_atmosphere
+from sim.look.panorama import MAX_PITCH, SUN_ELEVATION_RAD, Panorama
+from sim.look.scene import Scene, draw_scene
 from sim.surface_class import SurfaceClass
 
 CAMERA = Camera()

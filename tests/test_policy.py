@@ -7,10 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driving.attention import visual_backprop
 from driving.models.baselines import LSTMConfig
+from driving.models.cfc import CfCConfig, WiredCfCConfig
 from driving.models.encoder import Encoder
 from driving.models.ltc import LTCConfig
-from driving.models.policy import CORES, PolicyConfig, build_policy
+from driving.models.policy import CORES, ENCODERS, PolicyConfig, build_policy
+from driving.models.wiring import WiringConfig
 from sim.errors import BadInputError
 
 SMALL = {"height_px": 18, "width_px": 30}
@@ -173,6 +176,11 @@ def test_policy_gradient_reaches_the_frame_and_every_part():
         PolicyConfig(),
         PolicyConfig("ltc", LTCConfig(n_substeps=3, initial_c=4.5), 40, 60, 0.3, 0.02),
         PolicyConfig("lstm", LSTMConfig(n_units=11), width_px=64),
+        PolicyConfig("ltc", LTCConfig(wiring=WiringConfig("random", n_inter=8, sparsity=0.3, seed=4))),
+        PolicyConfig("wired_cfc", WiredCfCConfig("pure", wiring=WiringConfig("ncp", seed=2))),
+        PolicyConfig("cfc", CfCConfig(mode="no_gate", backbone_layers=2)),
+        PolicyConfig("feedforward", encoder="cnn"),
+        PolicyConfig("gru", encoder="pilotnet", height_px=66),
     ],
 )
 def test_policy_config_round_trip_through_json(config):
@@ -184,7 +192,13 @@ def test_policy_config_round_trip_through_json(config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"core": "gru"}, "one of ltc, lstm, got 'gru'"),
+        ({"core": "rnn"}, "one of ltc, lstm, .*, got 'rnn'"),
+        ({"encoder": "big"}, "encoder must be one of shared, cnn, pilotnet, got 'big'"),
+        ({"encoder": "pilotnet"}, "gives 3456 features, but the settings of core ltc expect 32"),
+        ({"core_wiring_kind": "ring"}, "kind must be one of paper"),
+        ({"core_wiring_kind": 3}, "core_wiring_kind must be a str"),
+        ({"core_wiring_n_inter": 9}, "kind paper does not use n_inter"),
+        ({"core_wiring_kind": "ncp", "core_wiring_n_motor": 2}, "1 motor neuron"),
         ({"core": ["ltc"]}, "one of ltc"),
         ({"colour": 1}, "unknown colour"),
         ({"core_n_units": 3}, "unknown core_n_units"),
@@ -227,3 +241,25 @@ def test_policy_rejects_wrong_frames_and_time_steps():
             policy.step(pictures(1, 1)[:, 0], state, dt_s)
     with pytest.raises(BadInputError, match="dt_s"):
         policy.step(pictures(1, 1)[:, 0], state, torch.full((2,), 0.05))
+
+
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+@pytest.mark.parametrize("core", ["feedforward", "lstm"])
+def test_policy_of_every_encoder_keeps_the_contract(encoder, core):
+    policy = build_policy(PolicyConfig(core, height_px=66, width_px=70, encoder=encoder), 3)
+    frames = torch.rand(2, 3, 3, 66, 70, generator=torch.Generator().manual_seed(1))
+    curvatures, last = policy(frames)
+    assert policy.encode(frames[:, 0]).shape == (2, policy.core.config.n_inputs)
+    state = policy.initial_state(2)
+    for t in range(3):
+        curvature, state = policy.step(frames[:, t], state, 0.05)
+        torch.testing.assert_close(curvature, curvatures[:, t], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(state, last, atol=1e-4, rtol=1e-4)
+    attention = visual_backprop(policy, frames[:, 0], state)
+    assert attention.shape == (2, 66, 70)
+    assert attention.amax(dim=(1, 2)).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_policy_of_a_wiring_with_several_motor_neurons_is_rejected():
+    with pytest.raises(BadInputError, match="1 motor neuron"):
+        PolicyConfig("ltc", LTCConfig(wiring=WiringConfig("full", n_motor=2)))

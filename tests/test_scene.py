@@ -3,14 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.atmosphere import SEASONS, WEATHERS, Atmosphere, draw_atmosphere
 from sim.errors import BadInputError
 from sim.families import FAMILIES
-from sim.markings import draw_markings
-from sim.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene, draw_scene
-from sim.section import draw_section
+from sim.look.atmosphere import SEASONS, WEATHERS, Atmosphere, draw_atmosphere
+from sim.look.markings import draw_markings
+from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene, draw_scene
+from sim.look.section import draw_section
+from sim.look.tiles import CHANGES, Tile, draw_tiles
 from sim.surface_class import SurfaceClass
-from sim.tiles import CHANGES, Tile, draw_tiles
 
 D_M = HALF_WIDTH_M - (np.arange(N_D) + 0.5) * TEXEL_D_M
 every_family = pytest.mark.parametrize("family", sorted(FAMILIES))

@@ -58,7 +58,9 @@ def test_train_loss_by_hand():
     w = [math.exp(0.1 * y) for y in (0, 10, 20, 20)]
     squares = [0.5**2, 1.0**2, 1.0**2, 0.0]  # in units of 0.02 /m
     speed_mps = torch.tensor([[9.0, 10.0, 20.0], [9.0, 0.5, 30.0]])
-    fast = [a * b for a, b in zip(w, (1.0, 4.0, 0.01, 9.0), strict=True)]  # no frame weighs less than at 1 m/s
+    fast = [
+        a * b for a, b in zip(w, (1.0, 4.0, 0.01, 9.0), strict=True)
+    ]  # no frame weighs less than at 1 m/s
 
     def loss_of(weight_exponent, speed_exponent):
         return weighted_squared_error(predicted, target, speed_mps, 0.02, weight_exponent, speed_exponent, 1)

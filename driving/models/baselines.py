@@ -1,4 +1,4 @@
-"""Recurrent cores to compare the liquid circuit with, on the same encoder."""
+"""Recurrent cores in discrete time to compare the liquid circuit with, on the same encoder: LSTM and GRU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from torch import Tensor, nn
 
 from sim.errors import BadInputError
 
+MAX_UNITS = 8192
+"""Most features or units: a broken configuration must not ask for all the memory."""
+
+
+def check_sizes(core: str, config: object, names: tuple[str, ...]) -> None:
+    """``BadInputError`` for a setting among ``names`` that is no whole number from 1 to ``MAX_UNITS``."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) is not int or not 1 <= value <= MAX_UNITS:
+            raise BadInputError(f"{core}: {name} must be a whole number from 1 to {MAX_UNITS}, got {value!r}")
+
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -17,7 +28,7 @@ class LSTMConfig:
 
     Attributes:
         n_inputs: features a frame.
-        n_units: LSTM units, 1 to 4096.
+        n_units: LSTM units.
         state_limit: the state is clipped to +- this after every frame, as in the paper.
     """
 
@@ -26,16 +37,13 @@ class LSTMConfig:
     state_limit: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("n_inputs", "n_units"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= 4096:
-                raise BadInputError(f"lstm: {name} must be a whole number from 1 to 4096, got {value!r}")
+        check_sizes("lstm", self, ("n_inputs", "n_units"))
         if not (math.isfinite(self.state_limit) and self.state_limit > 0):
             raise BadInputError(f"lstm: state_limit must be a positive number, got {self.state_limit!r}")
 
 
 class LSTMCore(nn.Module):
-    """LSTM-64 with a linear readout (Lechner et al. 2020): 25,153 parameters with PyTorch's two bias sets.
+    """LSTM-64 with a linear readout (Lechner et al. 2020): 24,897 parameters, and 256 of PyTorch's second bias.
 
     The state is one tensor (B, 2 units), h beside c, so that it is indexed and carried like any other core's.
     An LSTM has no notion of time: ``dt_s`` is accepted, as by every core, and ignored. The forget gate begins
@@ -51,6 +59,16 @@ class LSTMCore(nn.Module):
         with torch.no_grad():
             self.cell.bias_ih[n_units : 2 * n_units] = 1.0
             self.cell.bias_hh[n_units : 2 * n_units] = 0.0
+
+    @property
+    def n_active_parameters(self) -> int:
+        """Parameters that act on their own: PyTorch adds two biases to each gate, which count as one."""
+        return self.n_stored_parameters - 4 * self.config.n_units
+
+    @property
+    def n_stored_parameters(self) -> int:
+        """All trainable numbers in memory."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, 2 units) before the first frame: zeros."""
@@ -71,3 +89,60 @@ class LSTMCore(nn.Module):
             h, c = h.clamp(-limit, limit), c.clamp(-limit, limit)
             hidden.append(h)
         return self.readout(torch.stack(hidden, dim=1)), torch.cat([h, c], dim=1)
+
+
+@dataclass(frozen=True)
+class GRUConfig:
+    """Settings of the GRU core.
+
+    Attributes:
+        n_inputs: features a frame.
+        n_units: GRU units.
+    """
+
+    n_inputs: int = 32
+    n_units: int = 64
+
+    def __post_init__(self) -> None:
+        check_sizes("gru", self, ("n_inputs", "n_units"))
+
+
+class GRUCore(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) with a linear readout.
+
+    The state (B, units) is a mean of tanh values and zero, so it stays in [-1, 1] and needs no clipping. A GRU
+    has no notion of time: ``dt_s`` is accepted, as by every core, and ignored.
+    """
+
+    def __init__(self, config: GRUConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or GRUConfig()
+        self.cell = nn.GRUCell(self.config.n_inputs, self.config.n_units)
+        self.readout = nn.Linear(self.config.n_units, 1)
+
+    @property
+    def n_active_parameters(self) -> int:
+        """Parameters that act on their own: the two biases of the reset and update gates count as one."""
+        return self.n_stored_parameters - 2 * self.config.n_units
+
+    @property
+    def n_stored_parameters(self) -> int:
+        """All trainable numbers in memory."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, batch: int) -> Tensor:
+        """The state (B, units) before the first frame: zeros."""
+        return self.readout.weight.new_zeros(batch, self.config.n_units)
+
+    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame: features (B, N), state (B, units), dt_s (B,) ignored -> output (B, 1), new state."""
+        state = self.cell(features, state)
+        return self.readout(state), state
+
+    def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Many frames: features (B, T, N), state (B, units), dt_s (B, T) -> outputs (B, T, 1), state."""
+        states = []
+        for features_t in features.unbind(1):
+            state = self.cell(features_t, state)
+            states.append(state)
+        return self.readout(torch.stack(states, dim=1)), state

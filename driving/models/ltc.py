@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from driving.models.wiring import Wiring, paper_wiring
+from driving.models import ltc_fused
+from driving.models.ltc_circuit import Circuit
+from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
 from sim.errors import BadInputError
 
 EPS = 1e-8
@@ -31,6 +33,7 @@ class LTCConfig:
         initial_input_scale: initial weight of the input map on the features, which begin around 0 to 1.
         initial_readout_weight: initial weight of the readout. A motor neuron moves a few tenths around its rest;
             an output of about 1 asks for a weight of several.
+        wiring: the circuit.
     """
 
     n_substeps: int = 6
@@ -38,6 +41,12 @@ class LTCConfig:
     reference_dt_s: float = 0.05
     initial_input_scale: float = 1.0
     initial_readout_weight: float = 5.0
+    wiring: WiringConfig = PAPER_CIRCUIT
+
+    @property
+    def n_inputs(self) -> int:
+        """Features a frame."""
+        return self.wiring.n_inputs
 
     def __post_init__(self) -> None:
         if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
@@ -102,7 +111,8 @@ class LTC(nn.Module):
     def __init__(self, config: LTCConfig | None = None, wiring: Wiring | None = None) -> None:
         super().__init__()
         self.config = config or LTCConfig()
-        self.wiring = wiring or paper_wiring()
+        self.wiring = wiring or build_wiring(self.config.wiring)
+        self.circuit = Circuit(self.wiring, self.config.n_substeps)
         n_sensory, n_recurrent = len(self.wiring.sensory), len(self.wiring.synapses)
         n_neurons, n_inputs, n_motor = self.wiring.n_neurons, self.wiring.n_inputs, self.wiring.n_motor
         mean_c_m = self.config.initial_c * self.config.reference_dt_s / self.config.n_substeps
@@ -141,7 +151,7 @@ class LTC(nn.Module):
         n_frames = 100
         features = self.v_leak.new_full((1, n_frames, self.wiring.n_inputs), 0.5)
         dt_s = self.v_leak.new_full((1, n_frames), self.config.reference_dt_s)
-        outputs, _ = self.forward_sequence(features, self.initial_state(1), dt_s)
+        outputs, _ = self.plain_sequence(features, self.initial_state(1), dt_s)
         self.readout_bias.copy_(-outputs[0, -1])
 
     def _buffer(self, name: str, value: Tensor) -> None:
@@ -193,7 +203,23 @@ class LTC(nn.Module):
         return outputs.squeeze(1), state
 
     def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, O), last state."""
+        """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, O), last state.
+
+        Computed in the parameters' type, also inside ``torch.autocast``: six sub-steps a frame feed every
+        rounding back into the state. Which form computes it: ``driving.models.ltc_fused``.
+        """
+        device = features.device.type
+        if torch.is_autocast_enabled(device):
+            features, state, dt_s = (x.to(self.v_leak.dtype) for x in (features, state, dt_s))
+            with torch.autocast(device, enabled=False):
+                return self.forward_sequence(features, state, dt_s)
+        form = ltc_fused.form_for(self, features, state, dt_s)
+        if form is None:
+            return self.plain_sequence(features, state, dt_s)
+        return ltc_fused.run(self, form, features, state, dt_s)
+
+    def plain_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """``forward_sequence`` by plain PyTorch operations: the definition of the cell, on any device."""
         recurrent = self._recurrent()
         c = self.c_m * self.config.n_substeps / dt_s.unsqueeze(-1)  # (B, T, K)
         weighted, conductance = self._sensory_sums(features)  # (B, T, K) each

@@ -12,14 +12,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from driving.models.baselines import LSTMConfig, LSTMCore
+from driving.models.baselines import GRUConfig, GRUCore, LSTMConfig, LSTMCore
+from driving.models.cfc import CfC, CfCConfig, WiredCfC, WiredCfCConfig
+from driving.models.ctrnn import CTRNNConfig, CTRNNCore
 from driving.models.encoder import Encoder, EncoderConfig
+from driving.models.feedforward import FeedforwardConfig, FeedforwardCore, PaperCNNEncoder, PilotNetEncoder
 from driving.models.ltc import LTC, LTCConfig
+from driving.models.wiring import PAPER_CIRCUIT, WiringConfig
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 
-CORES: dict[str, tuple[type[Any], type[Any]]] = {"ltc": (LTCConfig, LTC), "lstm": (LSTMConfig, LSTMCore)}
+CORES: dict[str, tuple[type[Any], type[Any]]] = {
+    "ltc": (LTCConfig, LTC),
+    "lstm": (LSTMConfig, LSTMCore),
+    "gru": (GRUConfig, GRUCore),
+    "ctrnn": (CTRNNConfig, CTRNNCore),
+    "cfc": (CfCConfig, CfC),
+    "wired_cfc": (WiredCfCConfig, WiredCfC),
+    "feedforward": (FeedforwardConfig, FeedforwardCore),
+}
 """Every core by name: its configuration and its class. A core added here is tested by being here."""
+
+ENCODERS: dict[str, type[Any]] = {"shared": Encoder, "cnn": PaperCNNEncoder, "pilotnet": PilotNetEncoder}
+"""Every encoder by name: the head that all cores share, and those of two networks without memory."""
+
+HEADS = {"shared": ("100-50-10", True), "cnn": ("1000-100", False), "pilotnet": ("100-50-10", True)}
+"""Layers and output bias that core feedforward takes by default on each encoder; see ``FeedforwardConfig``."""
 
 CORE_PREFIX = "core_"
 FRAME_RANGE = (-3.0, 4.0)
@@ -39,6 +57,8 @@ class PolicyConfig:
         max_curvature_per_m: limit of the command; it is approached smoothly (tanh).
         curvature_unit_per_m: curvature that a core output of 1 stands for near zero, so that cores and losses
             work with numbers around 1.
+        encoder: name in ``ENCODERS``. With core "feedforward" and its default settings, "cnn" is the
+            feed-forward baseline of Lechner et al. 2020 and "pilotnet" is PilotNet.
     """
 
     core: str = "ltc"
@@ -47,28 +67,53 @@ class PolicyConfig:
     width_px: int = FRAME_WIDTH_PX
     max_curvature_per_m: float = MAX_CURVATURE_PER_M
     curvature_unit_per_m: float = 0.02
+    encoder: str = "shared"
 
     def __post_init__(self) -> None:
         if self.core not in CORES:
             raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {self.core!r}")
+        if self.encoder not in ENCODERS:
+            raise BadInputError(f"policy: encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
         config_class = CORES[self.core][0]
+        n_features = self._n_features()
         if self.core_config is None:
-            object.__setattr__(self, "core_config", config_class())
+            object.__setattr__(self, "core_config", self._default_core_config(n_features))
         if type(self.core_config) is not config_class:
             raise BadInputError(
                 f"policy: core {self.core} needs a {config_class.__name__}, got {self.core_config!r}"
             )
-        EncoderConfig(self.height_px, self.width_px)
+        if self.core_config.n_inputs != n_features:
+            raise BadInputError(
+                f"policy: encoder {self.encoder} gives {n_features} features, but the settings of core "
+                f"{self.core} expect {self.core_config.n_inputs}; change its number of inputs"
+            )
+        if getattr(self.core_config, "wiring", PAPER_CIRCUIT).n_motor != 1:
+            raise BadInputError("policy: the wiring must have 1 motor neuron, the steering")
         for name in ("max_curvature_per_m", "curvature_unit_per_m"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInputError(f"policy: {name} must be a positive number, got {value!r}")
 
+    def _n_features(self) -> int:
+        size = EncoderConfig(self.height_px, self.width_px)
+        encoder = ENCODERS[self.encoder]
+        n_features: int = Encoder.N_FEATURES if encoder is Encoder else encoder.n_features(size)
+        return n_features
+
+    def _default_core_config(self, n_features: int) -> Any:
+        config_class = CORES[self.core][0]
+        if config_class is FeedforwardConfig:
+            return FeedforwardConfig(n_features, *HEADS[self.encoder])
+        has_inputs = "n_inputs" in {f.name for f in dataclasses.fields(config_class)}
+        return config_class(n_inputs=n_features) if has_inputs else config_class()
+
     def to_dict(self) -> dict[str, Any]:
-        """One flat dictionary for json, the core's settings as ``core_...``; undone by ``from_dict``."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "core_config"}
-        core = dataclasses.asdict(self.core_config)
-        return plain | {CORE_PREFIX + name: value for name, value in core.items()}
+        """One flat dictionary for json, the core's settings as ``core_...``; undone by ``from_dict``.
+
+        Settings of a wiring become ``core_wiring_...``.
+        """
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "core_config"}
+        return own | _flat(CORE_PREFIX, self.core_config)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
@@ -87,11 +132,27 @@ class PolicyConfig:
             allowed = (int, float) if isinstance(default, float) else (type(default),)
             if type(plain[name]) not in allowed:
                 raise BadInputError(f"policy: {name} must be a {allowed[-1].__name__}, got {plain[name]!r}")
-        own = {f.name for f in dataclasses.fields(cls)}
-        core_settings = {k.removeprefix(CORE_PREFIX): v for k, v in plain.items() if k not in own}
-        return cls(
-            core_config=CORES[core][0](**core_settings), **{k: v for k, v in plain.items() if k in own}
-        )
+        own = {f.name: plain[f.name] for f in dataclasses.fields(cls) if f.name != "core_config"}
+        return cls(core_config=_unflat(CORE_PREFIX, CORES[core][0], plain), **own)
+
+
+def _flat(prefix: str, config: Any) -> dict[str, Any]:
+    """Settings with the prefix before their names; those of a wiring inside with ``wiring_`` as well."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        name, value = prefix + field.name, getattr(config, field.name)
+        flat |= _flat(f"{name}_", value) if isinstance(value, WiringConfig) else {name: value}
+    return flat
+
+
+def _unflat(prefix: str, config_class: type[Any], plain: Mapping[str, Any]) -> Any:
+    """The settings that ``_flat`` took apart."""
+    values = {}
+    for field in dataclasses.fields(config_class):
+        name = prefix + field.name
+        is_wiring = isinstance(field.default, WiringConfig)
+        values[field.name] = _unflat(f"{name}_", WiringConfig, plain) if is_wiring else plain[name]
+    return config_class(**values)
 
 
 class Policy(nn.Module):
@@ -108,7 +169,8 @@ class Policy(nn.Module):
     def __init__(self, config: PolicyConfig | None = None) -> None:
         super().__init__()
         self.config = config or PolicyConfig()
-        self.encoder = Encoder(EncoderConfig(self.config.height_px, self.config.width_px))
+        size = EncoderConfig(self.config.height_px, self.config.width_px)
+        self.encoder = ENCODERS[self.config.encoder](size)
         self.core = CORES[self.config.core][1](self.config.core_config)
         # The nearest float32 may lie above the limit; the command must not.
         limit = np.float32(self.config.max_curvature_per_m)
@@ -141,7 +203,7 @@ class Policy(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Features (B, N) of frames (B, 3, H, W), made safe as the class says: first half of ``forward``."""
-        dtype = self.encoder.dense_weight.dtype
+        dtype = next(self.encoder.parameters()).dtype
         if frames.dtype == torch.uint8:
             safe = frames.to(dtype) / 255.0
         elif frames.is_floating_point():

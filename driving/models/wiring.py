@@ -1,7 +1,8 @@
-"""Which neuron listens to which: the synapses of a sparse circuit, and the paper's own circuit."""
+"""Which neuron listens to which: the synapses of a circuit, the paper's own circuit and generated ones."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 from collections.abc import Mapping
@@ -111,3 +112,154 @@ def paper_wiring() -> Wiring:
     plain = json.loads(text)
     role = ["motor"] * plain["n_motor"] + ["command"] * plain["n_command"] + ["inter"] * plain["n_inter"]
     return Wiring(plain["n_sensory"], tuple(role), plain["sensory_synapses"], plain["synapses"])
+
+
+_SIZES = frozenset({"n_inputs", "n_inter", "n_command", "n_motor"})
+KINDS: dict[str, frozenset[str]] = {
+    "paper": frozenset(),
+    "ncp": _SIZES | {"sensory_fanout", "inter_fanout", "n_recurrent", "motor_fanin", "seed"},
+    "full": _SIZES | {"seed"},
+    "random": _SIZES | {"sparsity", "seed"},
+}
+"""Every kind of wiring by name, and the settings that it uses."""
+
+MAX_INPUTS, MAX_NEURONS = 8192, 128
+"""Most inputs, and most neurons of one role: a broken configuration must not ask for all the memory."""
+
+
+@dataclass(frozen=True)
+class WiringConfig:
+    """Which circuit, in numbers; ``build_wiring`` makes it. The defaults are the numbers of the paper.
+
+    ===========  =====================================================================================
+    ``paper``    the circuit of the paper as published (``paper_wiring``); takes no other setting
+    ``ncp``      a neural circuit policy drawn anew: sensory -> inter -> command (recurrent) -> motor
+    ``full``     every neuron hears every input and every neuron, itself included
+    ``random``   the same, but only a share 1 - ``sparsity`` of those synapses, drawn without replacement
+    ===========  =====================================================================================
+
+    Attributes:
+        kind: name in ``KINDS``.
+        n_inputs: sensory inputs.
+        n_inter, n_command, n_motor: neurons of each role.
+        sensory_fanout: inter neurons that each input reaches.
+        inter_fanout: command neurons that each inter neuron reaches.
+        n_recurrent: synapses among the command neurons.
+        motor_fanin: command neurons that each motor neuron hears.
+        sparsity: share of missing synapses, 0 to below 1.
+        seed: of the draw.
+
+    Raises:
+        BadInputError: a number out of range, or a setting that this kind does not use and that is not left
+            at its default.
+    """
+
+    kind: str = "paper"
+    n_inputs: int = 32
+    n_inter: int = 12
+    n_command: int = 6
+    n_motor: int = 1
+    sensory_fanout: int = 6
+    inter_fanout: int = 4
+    n_recurrent: int = 6
+    motor_fanin: int = 6
+    sparsity: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise BadInputError(f"wiring: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        for field in dataclasses.fields(self)[1:]:
+            unused = field.name not in KINDS[self.kind]
+            if unused and getattr(self, field.name) != field.default:
+                raise BadInputError(f"wiring: kind {self.kind} does not use {field.name}; leave it out")
+        layered = self.kind == "ncp"
+        least = 1 if layered else 0
+        for name, low, high in (
+            ("n_inputs", 1, MAX_INPUTS),
+            ("n_inter", least, MAX_NEURONS),
+            ("n_command", least, MAX_NEURONS),
+            ("n_motor", 1, MAX_NEURONS),
+            ("sensory_fanout", 1, self.n_inter if layered else MAX_NEURONS),
+            ("inter_fanout", 1, self.n_command if layered else MAX_NEURONS),
+            ("n_recurrent", 0, self.n_command**2 if layered else MAX_NEURONS),
+            ("motor_fanin", 1, self.n_command if layered else MAX_NEURONS),
+            ("seed", 0, 2**63 - 1),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise BadInputError(
+                    f"wiring: {name} must be a whole number from {low} to {high}, got {value!r}"
+                )
+        if not (isinstance(self.sparsity, (int, float)) and 0 <= self.sparsity < 1):
+            raise BadInputError(f"wiring: sparsity must be from 0 to below 1, got {self.sparsity!r}")
+
+
+PAPER_CIRCUIT = WiringConfig()
+"""The published circuit, the default of every core with a wiring."""
+
+
+def build_wiring(config: WiringConfig) -> Wiring:
+    """The circuit of ``config``; the same settings always give the same synapses.
+
+    Neurons are ordered motor, command, inter, as in the paper's circuit. Polarities: -1 and +1 alike in a
+    policy circuit, two of three excite in full and random ones, as in the package ``ncps``.
+
+    >>> build_wiring(WiringConfig("ncp", seed=3)).n_synapses
+    252
+    >>> build_wiring(WiringConfig("full")).n_synapses == (32 + 19) * 19
+    True
+    """
+    if config.kind == "paper":
+        return paper_wiring()
+    rng = np.random.default_rng(config.seed)
+    role = ["motor"] * config.n_motor + ["command"] * config.n_command + ["inter"] * config.n_inter
+    if config.kind == "ncp":
+        pairs_of, polarities = _ncp_pairs(config, rng), [-1, 1]
+    else:
+        kept = 1.0 if config.kind == "full" else 1.0 - config.sparsity
+        pairs_of = [_share_of_pairs(n, len(role), kept, rng) for n in (config.n_inputs, len(role))]
+        polarities = [-1, 1, 1]
+    sensory, synapses = (
+        np.column_stack([pairs, rng.choice(polarities, len(pairs))]).astype(np.int64) for pairs in pairs_of
+    )
+    return Wiring(config.n_inputs, tuple(role), sensory, synapses)
+
+
+def _share_of_pairs(n_sources: int, n_targets: int, kept: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of all (source, target) pairs, (n, 2), in their order."""
+    chosen = rng.permutation(n_sources * n_targets)[: round(kept * n_sources * n_targets)]
+    return np.column_stack(np.divmod(np.sort(chosen), n_targets))
+
+
+def _ncp_pairs(config: WiringConfig, rng: np.random.Generator) -> list[np.ndarray]:
+    """(source, target) of the sensory and of the other synapses of a policy circuit (Lechner et al. 2020).
+
+    Each layer is drawn as in Methods, "design principles": a fixed fan-out, then a neuron that nobody reached
+    gets the mean fan-in. The recurrent synapses are distinct, so that their number is what was asked for;
+    drawn with replacement, as in ``ncps``, some fall together.
+    """
+    first_inter = config.n_motor + config.n_command
+    command = np.arange(config.n_motor, first_inter)
+    inter = np.arange(first_inter, first_inter + config.n_inter)
+    motor = np.arange(config.n_motor)
+    sensory = _fan_out(np.arange(config.n_inputs), inter, config.sensory_fanout, rng)
+    loops = rng.permutation(config.n_command**2)[: config.n_recurrent]
+    recurrent = config.n_motor + np.column_stack(np.divmod(loops, config.n_command))
+    # A motor neuron picks the command neurons that it hears: a fan-out seen from the target.
+    to_motor = _fan_out(motor, command, config.motor_fanin, rng)[:, ::-1]
+    return [
+        sensory,
+        np.concatenate([_fan_out(inter, command, config.inter_fanout, rng), recurrent, to_motor]),
+    ]
+
+
+def _fan_out(sources: np.ndarray, targets: np.ndarray, fanout: int, rng: np.random.Generator) -> np.ndarray:
+    """Pairs (n, 2): every source to ``fanout`` targets, and every target left out to its mean share of sources."""
+    reached = np.concatenate([rng.choice(targets, fanout, replace=False) for _ in sources])
+    blocks = [np.column_stack([np.repeat(sources, fanout), reached])]
+    mean_fanin = min(max(len(sources) * fanout // len(targets), 1), len(sources))
+    for target in np.setdiff1d(targets, reached):
+        hears = rng.choice(sources, mean_fanin, replace=False)
+        blocks.append(np.column_stack([hears, np.full(mean_fanin, target)]))
+    return np.concatenate(blocks)

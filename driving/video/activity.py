@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 
+import cv2
 import numpy as np
 
-from driving.video.canvas import CARD, MUTED, Colour, Rectangle, box, card, disc, line, mixed, write
+from driving.video.canvas import (
+    CARD,
+    MUTED,
+    SUBPIXEL_BITS,
+    Colour,
+    Rectangle,
+    box,
+    card,
+    disc,
+    mixed,
+    text_width_px,
+    write,
+)
 
-N_MOTOR, N_COMMAND, N_INTER = 1, 6, 12
-"""Neurons of the liquid circuit, in the order of its state: motor, command, inter."""
+PAPER_ROLES = ("motor",) + ("command",) * 6 + ("inter",) * 12
+"""Of the liquid circuit of the paper, in the order of its state."""
+LAYERS = (("inter", 0.0, 8.0), ("command", 0.53, 10.0), ("motor", 1.0, 14.0))
+"""Role, place across the card as a share of its width, and largest radius in pixels."""
 
+WIRE = (44, 51, 65)
 BELOW, REST, ABOVE = (74, 156, 255), (58, 66, 82), (255, 150, 64)
 """Colours of a state of -1, 0 and +1."""
 
@@ -32,37 +49,102 @@ def state_scale(canvas: np.ndarray, left: int, middle: int, width_px: int) -> No
     canvas[middle - 5 : middle + 5, left : left + width_px] = _state_strip(width_px)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Where a circuit's parts lie in a card: ``curves`` of points (n, 2) in cv2's fixed-point pixels."""
+
+    places: list[tuple[float, float]]
+    radii_px: list[float]
+    curves: list[np.ndarray]
+    columns: list[tuple[str, float, int]]
+
+
+@lru_cache(maxsize=8)
+def _layout(width_px: int, height_px: int, roles: tuple[str, ...], synapses: bytes) -> _Layout:
+    """The parts of a circuit; made once, as they never move. ``synapses``: the table's bytes, (R, 3) int64.
+
+    In a layer the neurons are ordered by the mean place of those that they listen to: fewer lines cross.
+    """
+    table = np.frombuffer(synapses, dtype=np.int64).reshape(-1, 3)
+    heights: dict[int, float] = {}
+    places = [(0.0, 0.0)] * len(roles)
+    radii_px = [0.0] * len(roles)
+    columns = []
+    for role, x_share, largest_px in LAYERS:
+        members = [i for i, other in enumerate(roles) if other == role]
+        if not members:
+            continue
+        pitch = height_px / len(members)
+        radius_px = min(largest_px, 0.42 * pitch)
+        x = min(max(x_share * width_px, radius_px + 3), width_px - radius_px - 3)
+        columns.append((role, x, len(members)))
+        heard = {i: [heights[s] for s, t, _ in table.tolist() if t == i and s in heights] for i in members}
+        members.sort(key=lambda i: (float(np.mean(heard[i] or [0.0])), i))
+        for k, i in enumerate(members):
+            places[i], radii_px[i] = (x, pitch * (k + 0.5)), radius_px
+            heights[i] = places[i][1]
+    curves = [_wire(places[s], places[t], radii_px[t]) for s, t, _ in table.tolist()]
+    return _Layout(places, radii_px, curves, columns)
+
+
+def _wire(start: tuple[float, float], end: tuple[float, float], radius_px: float) -> np.ndarray:
+    """A curve from left to right; inside a layer an arc on its right, onto the neuron itself a small loop."""
+    (x0, y0), (x1, y1) = start, end
+    if start == end:
+        reach = radius_px + 9
+        corners = [
+            (x0, y0),
+            (x0 + 2 * reach, y0 - 1.6 * reach),
+            (x0 - 0.6 * reach, y0 - 1.9 * reach),
+            (x1, y1),
+        ]
+    elif x1 > x0:
+        bend = 0.4 * (x1 - x0)
+        corners = [(x0, y0), (x0 + bend, y0), (x1 - bend, y1), (x1, y1)]
+    else:
+        out = max(x0, x1) + radius_px + 6 + 0.13 * abs(y1 - y0)
+        corners = [(x0, y0), (out, y0), (out, y1), (x1, y1)]
+    t = np.linspace(0, 1, 17)[:, None]
+    weights = np.concatenate([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1)
+    return weights @ np.array(corners)
+
+
 def liquid_circuit(
-    canvas: np.ndarray, rectangle: Rectangle, neurons: np.ndarray, synapses: np.ndarray
+    canvas: np.ndarray,
+    rectangle: Rectangle,
+    neurons: np.ndarray,
+    synapses: np.ndarray,
+    roles: tuple[str, ...] = PAPER_ROLES,
+    strengths: np.ndarray | None = None,
 ) -> None:
-    """The 19 neurons in their three layers, coloured by state; a synapse lights up as its source rises.
+    """The neurons in their layers, coloured by state; a synapse lights up as its source rises.
 
     Args:
-        neurons: states (19,): motor, 6 command, 12 inter.
+        neurons: states (K,).
         synapses: (R, 3) of source, target, polarity; a lit line is orange (excites) or blue (inhibits).
+        roles: "inter", "command" or "motor" of each neuron.
+        strengths: of the synapses (R,); the stronger ones shine brighter and wider.
     """
-    left, top, width, height = card(canvas, rectangle, "Its 19 neurons, now")
-    bottom = top + height - 18
-    places: list[tuple[float, float]] = []
-    columns = ((width - 14, N_MOTOR), (width * 0.56, N_COMMAND), (10, N_INTER))
-    for x, n in columns:
-        places += [(left + x, top + 4 + (bottom - top - 8) * (i + 0.5) / n) for i in range(n)]
-    lit = np.clip(np.nan_to_num(neurons), 0, 1)
-    for source, target, polarity in sorted(synapses.tolist(), key=lambda synapse: lit[synapse[0]]):
-        colour = mixed((44, 51, 65), ABOVE if polarity > 0 else BELOW, 0.75 * float(lit[source]))
-        if source == target:
-            x, y = places[source]
-            disc(canvas, (x + 6, y - 9), 7, colour, 1)
-        else:
-            line(canvas, places[source], places[target], colour)
-    for i, place in enumerate(places):
-        radius_px = 13 if i < N_MOTOR else 9 if i < N_MOTOR + N_COMMAND else 6.5
-        disc(canvas, place, radius_px + 2, CARD)
-        disc(canvas, place, radius_px, state_colour(float(neurons[i])))
-    for (x, _), name in zip(columns, ("steer", "6 command", "12 inter"), strict=True):
-        anchor = {"steer": "right", "6 command": "centre", "12 inter": "left"}[name]
-        edge = {"steer": width, "6 command": x, "12 inter": 0}[name]
-        write(canvas, name, left + edge, top + height - 2, 12, MUTED, anchor=anchor)
+    left, top, width, height = card(canvas, rectangle, f"Its {len(roles)} neurons, now")
+    layout = _layout(width, height - 20, roles, np.ascontiguousarray(synapses, dtype=np.int64).tobytes())
+    lit = np.clip(np.nan_to_num(neurons), 0, 1)[synapses[:, 0]]
+    share = np.ones(len(synapses))
+    if strengths is not None and len(strengths):
+        share = 0.25 + 0.75 * np.sqrt(strengths / max(float(np.max(strengths)), 1e-12))
+    glow = lit * share
+    for r in np.argsort(glow, kind="stable"):
+        colour = mixed(WIRE, ABOVE if synapses[r, 2] > 0 else BELOW, 0.9 * float(glow[r]))
+        points = np.round((layout.curves[r] + (left, top)) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+        wide = 2 if glow[r] > 0.5 else 1
+        cv2.polylines(canvas, [points], False, colour, wide, cv2.LINE_AA, SUBPIXEL_BITS)
+    for state, (x, y), radius_px in zip(neurons, layout.places, layout.radii_px, strict=True):
+        disc(canvas, (left + x, top + y), radius_px + 2, CARD)
+        disc(canvas, (left + x, top + y), radius_px, state_colour(float(state)))
+    for role, x, n in layout.columns:
+        name = "steer" if role == "motor" else f"{n} {role}"
+        half = text_width_px(name, 12) / 2
+        middle = min(max(x, half), width - half)
+        write(canvas, name, left + middle, top + height - 2, 12, MUTED, anchor="centre")
 
 
 def hidden_units(canvas: np.ndarray, rectangle: Rectangle, hidden: np.ndarray) -> None:

@@ -11,9 +11,7 @@ import numpy as np
 from driving.video.activity import (
     ABOVE,
     BELOW,
-    N_COMMAND,
-    N_INTER,
-    N_MOTOR,
+    PAPER_ROLES,
     hidden_units,
     liquid_circuit,
     state_scale,
@@ -61,8 +59,9 @@ class Panel:
         lateral_offset_m, lane_half_width_m: place in the lane, left positive; drawn where both are known.
         status: one or few words, "driving" or "left the lane at 12.3 s".
         crashed: whether the car is out of its lane.
-        neurons, synapses: states (19,) of the liquid circuit (motor, 6 command, 12 inter), and its synapses
-            (R, 3) of source, target, polarity.
+        neurons, synapses: states (K,) of a circuit, and its synapses (R, 3) of source, target, polarity.
+        roles: of its neurons, "motor", "command" or "inter"; those of the paper's circuit unless told.
+        strengths: of its synapses (R,), where known.
         hidden: states (n,) of another recurrent network, where there are no ``neurons``.
     """
 
@@ -80,10 +79,12 @@ class Panel:
     crashed: bool = False
     neurons: np.ndarray | None = None
     synapses: np.ndarray | None = None
+    roles: tuple[str, ...] = PAPER_ROLES
+    strengths: np.ndarray | None = None
     hidden: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        n_neurons = N_MOTOR + N_COMMAND + N_INTER
+        n_neurons = len(self.roles)
         if self.neurons is not None and np.shape(self.neurons) != (n_neurons,):
             raise ValueError(f"neurons must be ({n_neurons},), got {np.shape(self.neurons)}")
         if (self.neurons is None) != (self.synapses is None):
@@ -210,7 +211,8 @@ def _columns(
         scores.append(partial(lane_place, lateral_offset_m=offset_m, lane_half_width_m=half_width_m))
     inside: list[Drawing] = []
     if panel.neurons is not None and panel.synapses is not None:
-        inside.append(partial(liquid_circuit, neurons=panel.neurons, synapses=panel.synapses))
+        activity = partial(liquid_circuit, neurons=panel.neurons, synapses=panel.synapses)
+        inside.append(partial(activity, roles=panel.roles, strengths=panel.strengths))
     elif panel.hidden is not None:
         inside.append(partial(hidden_units, hidden=panel.hidden))
     columns: list[tuple[float, list[Drawing]]] = [(1.0, [steer]), (1.2, scores), (1.25, inside)]

@@ -1,0 +1,256 @@
+"""Inside a driving network: states, currents and time constants of its neurons, and what they amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from driving.models.ltc import LTC
+from driving.models.policy import Policy
+from driving.rollout import EpisodeLog, drive_steps
+from sim.conventions import FRAME_RATE_HZ
+from sim.errors import BadInputError
+
+WARMUP_S = 1.0
+"""Begin of an episode that the figures leave out: the state still comes from its zeros."""
+N_SHARES = 3
+N_PARALLEL = 20
+
+
+@dataclass(frozen=True)
+class CircuitTrace:
+    """What went on in a core, frame by frame; everything belongs to the end of its frame.
+
+    The liquid circuit alone has what stands after ``states``; for other cores it is None. With v the new states,
+    x the mapped features of the frame or the states v, and s = sigmoid(sigma (x - mu)) of each synapse:
+
+    Attributes:
+        curvature_per_m: commands (B, T).
+        states: (B, T, ...), as the core carries them.
+        synaptic_current: (B, T, K), sum over the synapses onto a neuron of w s (E - v). With the leak,
+            C dv/dt = g (v_leak - v) + this.
+        time_constant_s: (B, T, K), C / (g + sum of w s): how quickly the neuron moves now (Hasani et al. 2021,
+            Eq. 3).
+        sensory_current, recurrent_current: (B, T, S) and (B, T, R), w s (E - v) of each synapse in the order of the
+            wiring's tables ``sensory`` and ``synapses``.
+        sensory_sensitivity, recurrent_sensitivity: (B, T, S) and (B, T, R), the coupling sensitivity of each
+            synapse: |dv_rest / dx| = w sigma s (1 - s) |E - v| / (g + sum of w s), by how much the level that the
+            target neuron goes to would move for a small move of the synapse's source, with v where it stands. No
+            unit. Exact at rest, by the implicit function theorem on C dv/dt = 0. (Lechner et al. 2020 speak of
+            coupling sensitivity too; this definition is our own.)
+    """
+
+    curvature_per_m: Tensor
+    states: Tensor
+    synaptic_current: Tensor | None = None
+    time_constant_s: Tensor | None = None
+    sensory_current: Tensor | None = None
+    recurrent_current: Tensor | None = None
+    sensory_sensitivity: Tensor | None = None
+    recurrent_sensitivity: Tensor | None = None
+
+
+@torch.no_grad()
+def trace(
+    policy: Policy, frames: Tensor, state: Tensor | None = None, dt_s: float | Tensor | None = None
+) -> CircuitTrace:
+    """Run a policy over a sequence and keep what its neurons do; no hooks, no gradients.
+
+    Args:
+        frames: pictures (B, T, 3, H, W) as ``Policy.forward`` takes them, or features (B, T, N) of them as
+            ``Policy.encode`` gives them.
+        state: before the first frame; default ``initial_state``.
+        dt_s: a number or (B, T); default 1 / ``FRAME_RATE_HZ``.
+
+    Raises:
+        BadInputError: another number of dimensions, or what ``Policy.forward`` refuses.
+    """
+    if frames.dim() == 5:
+        features = policy.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    elif frames.dim() == 3:
+        features = frames
+    else:
+        raise BadInputError(
+            f"insight: expected frames (B, T, 3, H, W) or features (B, T, N), got {tuple(frames.shape)}"
+        )
+    n_batch, n_time = features.shape[:2]
+    times = torch.as_tensor(1.0 / FRAME_RATE_HZ if dt_s is None else dt_s, dtype=features.dtype)
+    times = times.expand(n_batch, n_time)
+    state = policy.initial_state(n_batch) if state is None else state
+    curvature, states = [], []
+    for t in range(n_time):
+        answer, state = policy.decode(features[:, t : t + 1], state, times[:, t : t + 1])
+        curvature.append(answer[:, 0])
+        states.append(state)
+    every = (torch.stack(curvature, dim=1), torch.stack(states, dim=1))
+    return (
+        _circuit_trace(policy.core, features, *every)
+        if isinstance(policy.core, LTC)
+        else CircuitTrace(*every)
+    )
+
+
+def _circuit_trace(core: LTC, features: Tensor, curvature_per_m: Tensor, v: Tensor) -> CircuitTrace:
+    sensory, recurrent = torch.tensor(core.wiring.sensory), torch.tensor(core.wiring.synapses)
+    mapped = features * core.input_weight + core.input_bias
+    # Of each kind of synapse: the source's level, the target's index, and the parameters.
+    of_sensory = core.sensory_w, core.sensory_sigma, core.sensory_mu, core.sensory_e_rev
+    kinds = (
+        (mapped[..., sensory[:, 0]], sensory[:, 1], *of_sensory),
+        (v[..., recurrent[:, 0]], recurrent[:, 1], core.w, core.sigma, core.mu, core.e_rev),
+    )
+    current, total = torch.zeros_like(v), core.g_leak.expand_as(v).clone()
+    currents, slopes = [], []
+    for x, target, w, sigma, mu, e_rev in kinds:
+        s = torch.sigmoid(sigma * (x - mu))
+        drive = e_rev - v[..., target]
+        currents.append(w * s * drive)
+        slopes.append((w * sigma * s * (1 - s) * drive).abs())
+        current.index_add_(-1, target, currents[-1])
+        total.index_add_(-1, target, w * s)
+    return CircuitTrace(
+        curvature_per_m,
+        v,
+        current,
+        core.c_m / total,
+        *currents,
+        *(slope / total[..., target] for slope, (_, target, *_) in zip(slopes, kinds, strict=True)),
+    )
+
+
+def principal_shares(states: np.ndarray, n_shares: int = N_SHARES) -> list[float]:
+    """Shares of the variance of states (n, K) that the first principal components hold, largest first.
+
+    A share of 0.92 of the first says that the K neurons move along one line but for 8 % of their variance.
+
+    Raises:
+        BadInputError: fewer than two rows, or states that never change.
+    """
+    variance = np.zeros(1)
+    if states.size:
+        variance = np.linalg.svd(states - states.mean(axis=0, dtype=np.float64), compute_uv=False) ** 2
+    if not variance.sum() > 0:
+        raise BadInputError(
+            f"insight: expected two or more states that differ, got {len(states)}; drive for longer"
+        )
+    return [float(share) for share in (variance / variance.sum())[:n_shares]]
+
+
+def insight(
+    policy: Policy,
+    make_env: Callable[[], Any],
+    seeds: Sequence[int],
+    seconds: float,
+    on_frame: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Drive in closed loop and say what the neurons did: the figures of ``liquid-lane insight --json``.
+
+    The first ``WARMUP_S`` of each episode are left out.
+
+    Returns:
+        ``n_frames``, ``crashes`` and ``principal_shares``: for each part of the state (``state``; of an LSTM ``h``,
+        which its readout sees, and ``h_and_c``) the first shares (see ``principal_shares``) over all episodes. Of the
+        liquid circuit also ``neurons`` and ``synapses``, a row each with means over all frames.
+
+    Raises:
+        BadInputError: nothing was driven past the warm-up, or a state that never changes.
+    """
+    logs = [EpisodeLog(seed) for seed in seeds]
+    kept: list[CircuitTrace] = []
+    envs: list[Any] = []
+    try:
+        for _ in range(min(N_PARALLEL, len(logs))):
+            envs.append(make_env())
+        for first in range(0, len(logs), len(envs)):
+            batch = logs[first : first + len(envs)]
+            for steps in drive_steps(policy, envs[: len(batch)], batch, seconds):
+                on_frame()
+                if steps[0].time_s < WARMUP_S - 1e-6:  # of all: they began together
+                    continue
+                frames = torch.from_numpy(np.stack([step.frame for step in steps])).movedim(-1, 1)
+                before = torch.stack([step.state_before for step in steps])
+                dt_s = torch.tensor([[step.info["dt_s"]] for step in steps], dtype=torch.float32)
+                kept.append(trace(policy, frames[:, None], before, dt_s))
+    finally:
+        for env in envs:
+            env.close()
+    if not kept:
+        raise BadInputError(
+            f"insight: expected episodes of more than {WARMUP_S:g} s, got none; drive for longer"
+        )
+    states = torch.cat([t.states[:, 0] for t in kept]).numpy()
+    figures: dict[str, Any] = {
+        "n_frames": len(states),
+        "crashes": sum(log.crashed for log in logs),
+        "principal_shares": {
+            part: [round(share, 5) for share in principal_shares(values)]
+            for part, values in _parts(policy, states).items()
+        },
+    }
+    return figures | (_circuit_figures(policy.core, kept) if isinstance(policy.core, LTC) else {})
+
+
+def _parts(policy: Policy, states: np.ndarray) -> dict[str, np.ndarray]:
+    states = states.reshape(len(states), -1)
+    if policy.config.core == "lstm":
+        return {"h": states[:, : states.shape[1] // 2], "h_and_c": states}
+    return {"state": states}
+
+
+def _circuit_figures(core: LTC, kept: Sequence[CircuitTrace]) -> dict[str, Any]:
+    def column(name: str) -> np.ndarray:
+        values: np.ndarray = torch.cat([getattr(t, name)[:, 0] for t in kept]).double().numpy()
+        return values
+
+    v, tau_s, current = column("states"), column("time_constant_s"), column("synaptic_current")
+    sensory, sensitivity = column("sensory_sensitivity").mean(0), column("recurrent_sensitivity").mean(0)
+    synaptic = np.abs(column("recurrent_current")).mean(0)
+    command = torch.cat([t.curvature_per_m[:, 0] for t in kept]).double().numpy()
+    tables = core.wiring.sensory, core.wiring.synapses
+    hears = np.zeros(core.wiring.n_neurons)
+    np.add.at(hears, tables[0][:, 1], sensory)
+    np.add.at(hears, tables[1][:, 1], sensitivity)
+    is_heard = np.zeros_like(hears)
+    np.add.at(is_heard, tables[1][:, 0], sensitivity)
+    neurons = [
+        {
+            "neuron": i,
+            "role": role,
+            "mean_state": _rounded(v[:, i].mean()),
+            "std_state": _rounded(v[:, i].std()),
+            "mean_time_constant_s": _rounded(tau_s[:, i].mean()),
+            "min_time_constant_s": _rounded(tau_s[:, i].min()),
+            "max_time_constant_s": _rounded(tau_s[:, i].max()),
+            "mean_abs_current": _rounded(np.abs(current[:, i]).mean()),
+            "incoming_sensitivity": _rounded(hears[i]),
+            "outgoing_sensitivity": _rounded(is_heard[i]),
+            "correlation_with_command": _correlation(v[:, i], command),
+        }
+        for i, role in enumerate(core.wiring.role)
+    ]
+    synapses = [
+        {
+            "source": source,
+            "target": target,
+            "mean_abs_current": _rounded(synaptic[r]),
+            "sensitivity": _rounded(sensitivity[r]),
+        }
+        for r, (source, target, _) in enumerate(core.wiring.synapses.tolist())
+    ]
+    return {"neurons": neurons, "synapses": synapses}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Pearson's; None where one of them never changes."""
+    if not (a.std() > 0 and b.std() > 0):
+        return None
+    return _rounded(float(np.corrcoef(a, b)[0, 1]))

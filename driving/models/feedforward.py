@@ -1,0 +1,171 @@
+"""Networks without memory: the paper's convolutional baseline and PilotNet, as encoder and core."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from driving.models.baselines import MAX_UNITS, check_sizes
+from driving.models.encoder import EncoderConfig, whiten
+from sim.errors import BadInputError
+
+
+class ConvEncoder(nn.Module):
+    """Convolutions without padding, the last map laid out flat: (B, 3, H, W) float in [0, 1] -> (B, N).
+
+    Whitened per picture like the shared ``Encoder``; ReLU after each convolution. Subclasses name the layers.
+    """
+
+    LAYERS: tuple[tuple[int, int, int], ...]
+    """(channels, kernel, stride) of each convolution, first to last."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or EncoderConfig()
+        self.n_features(self.config)
+        channels = [3, *(n_out for n_out, _, _ in self.LAYERS)]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, kernel, stride)
+            for n_in, (n_out, kernel, stride) in zip(channels, self.LAYERS, strict=False)
+        )
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.get_parameter("weight"), nonlinearity="relu")
+            nn.init.zeros_(conv.get_parameter("bias"))
+
+    @classmethod
+    def n_features(cls, config: EncoderConfig) -> int:
+        """Features N of pictures of this size; ``BadInputError`` if they are too small for the layers."""
+        height, width, channels = config.height_px, config.width_px, 3
+        for n_out, kernel, stride in cls.LAYERS:
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            if min(height, width) < 1:
+                raise BadInputError(
+                    f"encoder: {cls.__name__} needs larger pictures, got {config.height_px} x "
+                    f"{config.width_px}; 66 x 66 is enough"
+                )
+            channels = n_out
+        return channels * height * width
+
+    def feature_maps(self, frames: Tensor) -> list[Tensor]:
+        """The maps (B, C, h, w) after ReLU, first to last."""
+        height, width = self.config.height_px, self.config.width_px
+        if frames.dim() != 4 or tuple(frames.shape[1:]) != (3, height, width):
+            raise BadInputError(
+                f"encoder: expected frames (B, 3, {height}, {width}), got {tuple(frames.shape)}"
+            )
+        x = whiten(frames)
+        maps = []
+        for conv in self.convs:
+            x = F.relu(conv(x))
+            maps.append(x)
+        return maps
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, N) >= 0 of frames (B, 3, H, W) in [0, 1]."""
+        return self.feature_maps(frames)[-1].flatten(1)
+
+
+class PaperCNNEncoder(ConvEncoder):
+    """The convolutions of the feed-forward baseline of Lechner et al. 2020: 4,864 features at 78x200.
+
+    With the head of the paper (``FeedforwardConfig(4864, "1000-100", output_bias=False)``) the network has the
+    published 5,068,900 parameters; a bias of the output would be one more.
+    """
+
+    LAYERS = ((24, 5, 2), (36, 5, 2), (48, 3, 2), (64, 3, 1), (64, 3, 1))
+
+
+class PilotNetEncoder(ConvEncoder):
+    """The convolutions of PilotNet (Bojarski et al. 2016, arXiv 1604.07316): 1,152 features at 66x200.
+
+    With the head of the paper (``FeedforwardConfig(1152, "100-50-10")``) the network has 252,219 parameters at
+    the paper's 66x200. At 78x200 the map before the head is three rows high, not one: 482,619.
+    """
+
+    LAYERS = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
+
+
+@dataclass(frozen=True)
+class FeedforwardConfig:
+    """Settings of the core without memory.
+
+    Attributes:
+        n_inputs: features a frame.
+        layers: units of the hidden layers, first to last, as text: "1000-100".
+        output_bias: whether the linear output has a bias.
+    """
+
+    n_inputs: int = 32
+    layers: str = "100-50-10"
+    output_bias: bool = True
+
+    def __post_init__(self) -> None:
+        check_sizes("feedforward", self, ("n_inputs",))
+        if not isinstance(self.layers, str) or not re.fullmatch(r"[1-9]\d{0,3}(-[1-9]\d{0,3})*", self.layers):
+            raise BadInputError(
+                f"feedforward: layers must be units joined by '-', like 1000-100, got {self.layers!r}"
+            )
+        if max(self.n_units) > MAX_UNITS or len(self.n_units) > 16:
+            raise BadInputError(
+                f"feedforward: layers must be at most 16 of {MAX_UNITS} units, got {self.layers}"
+            )
+        if not isinstance(self.output_bias, bool):
+            raise BadInputError(f"feedforward: output_bias must be true or false, got {self.output_bias!r}")
+
+    @property
+    def n_units(self) -> tuple[int, ...]:
+        """Units of the hidden layers."""
+        return tuple(int(n) for n in self.layers.split("-"))
+
+
+class FeedforwardCore(nn.Module):
+    """Dense layers with ReLU and a linear output, without memory: every frame is decided on its own.
+
+    The state that the contract asks for is the last hidden layer (B, units), for looking into the network as
+    into any other. It is written and never read: no output depends on ``state`` or ``dt_s``.
+    """
+
+    def __init__(self, config: FeedforwardConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or FeedforwardConfig()
+        self.hidden = nn.ModuleList(
+            nn.Linear(n_in, n_out) for n_in, n_out in pairwise((self.config.n_inputs, *self.config.n_units))
+        )
+        self.readout = nn.Linear(self.config.n_units[-1], 1, bias=self.config.output_bias)
+        for layer in self.hidden:
+            nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu")
+            nn.init.zeros_(layer.get_parameter("bias"))
+
+    @property
+    def n_active_parameters(self) -> int:
+        """Parameters of the core: all that are stored."""
+        return self.n_stored_parameters
+
+    @property
+    def n_stored_parameters(self) -> int:
+        """All trainable numbers in memory."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def initial_state(self, batch: int) -> Tensor:
+        """The state (B, units) before the first frame: zeros."""
+        return self.readout.weight.new_zeros(batch, self.config.n_units[-1])
+
+    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame: features (B, N) -> output (B, 1), last hidden layer; state and dt_s (B,) are ignored."""
+        hidden = self._hidden(features)
+        return self.readout(hidden), hidden
+
+    def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Many frames: features (B, T, N) -> outputs (B, T, 1), last hidden layer (B, units) of the last frame."""
+        hidden = self._hidden(features)
+        return self.readout(hidden), hidden[:, -1]
+
+    def _hidden(self, features: Tensor) -> Tensor:
+        for layer in self.hidden:
+            features = torch.relu(layer(features))
+        return features
