@@ -23,7 +23,7 @@ from driving.export import FORMATS, export
 from driving.files import write_json
 from driving.insight import WARMUP_S, insight
 from driving.looks import looks_on_drive
-from driving.models import checkpoint
+from driving.models import checkpoint, ltc_native
 from driving.models.policy import CORES, Policy, PolicyConfig, build_policy
 from driving.noise import parse_noise
 from driving.settings import drive_settings, env_maker, known_envs, parse_env_options, parse_vary
@@ -287,6 +287,8 @@ def train_(
     if threads:
         torch.set_num_threads(threads)
     policy = _first_policy(core, init, initial_c, seed)
+    if policy.config.core == "ltc" and not ltc_native.build():
+        print("no C++ compiler found: the liquid cell trains more slowly")
     config = TrainConfig(
         seed=seed,
         n_steps=steps,
@@ -484,11 +486,21 @@ def insight_(
         ],
     )
     if "neurons" in figures:
-        keys = (
-            *("neuron", "role", "mean_state", "std_state", "mean_time_constant_s", "mean_abs_current"),
-            *("outgoing_sensitivity", "correlation_with_command"),
+        print_table(
+            "Its neurons (tau: time constant; r: correlation with the command; reach: coupling to others)",
+            [
+                {
+                    "neuron": f"{row['neuron']} {row['role']}",
+                    "state": row["mean_state"],
+                    "its std": row["std_state"],
+                    "tau ms": 1e3 * row["mean_time_constant_s"],
+                    "|current|": row["mean_abs_current"],
+                    "reach": row["outgoing_sensitivity"],
+                    "r": row["correlation_with_command"],
+                }
+                for row in figures["neurons"]
+            ],
         )
-        print_table("Its neurons", [{key: row[key] for key in keys} for row in figures["neurons"]])
 
 
 @app.command()

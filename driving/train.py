@@ -99,7 +99,8 @@ def weighted_squared_error(
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
     weight = torch.exp(weight_exponent * 1000.0 * target.abs())
-    weight = weight * (speed_mps[:, n_warmup:].clamp(min=1.0) / 10.0) ** speed_exponent  # 1: a car that stands
+    moving_mps = speed_mps[:, n_warmup:].clamp(min=1.0)  # frames of a standing car count as well
+    weight = weight * (moving_mps / 10.0) ** speed_exponent
     return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / weight.sum()
 
 

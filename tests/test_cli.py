@@ -487,7 +487,7 @@ def test_cli_bad_seconds_are_errors(fails, saved_policies, saved_drive, tmp_path
 
 
 def test_cli_unknown_core_method_and_format_are_errors(fails, saved_drive, saved_policies, tmp_path):
-    assert "ltc, lstm" in fails("train", "--data", saved_drive, "--core", "gru", "--out", tmp_path / "p")
+    assert "ltc, lstm" in fails("train", "--data", saved_drive, "--core", "mamba", "--out", tmp_path / "p")
     line = fails("attend", "--policies", saved_policies["ltc"], "--source", saved_drive, "--method", "lime")
     assert "visual_backprop" in line
     line = fails("import", "kitti", tmp_path, tmp_path / "out")
