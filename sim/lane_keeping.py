@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from typing import Any
 
 import gymnasium
@@ -45,7 +46,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise BadInputError(f"expected render_view of {', '.join(RENDER_VIEWS)}, got {render_view!r}")
         self.render_mode, self.render_view, self._title = render_mode, render_view, title
         self._window: Window | None = None
-        self._trail: list[tuple[float, float]] = []
+        self._trail: deque[tuple[float, float]] = deque(maxlen=N_TRAIL)
         limit = max_curvature_per_m
         self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
         shape = (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3)
@@ -84,7 +85,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             right_m,
             half_lane_m,
             self._pose(),
-            np.array(self._trail[-N_TRAIL:]).reshape(-1, 2),
+            np.array(self._trail).reshape(-1, 2),
             size_px=DISPLAY_SIZE[0],
             ahead_m=MAP_AHEAD_M,
             behind_m=MAP_BEHIND_M,
@@ -93,7 +94,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _moved(self, is_new_episode: bool) -> None:
         """After every reset and step: remember where the car is, and show it."""
         if is_new_episode:
-            self._trail = []
+            self._trail.clear()
         self._trail.append(self._pose()[:2])
         if self.render_mode == "human":
             self.render()

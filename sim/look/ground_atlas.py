@@ -59,8 +59,6 @@ class GroundAtlas:
         self._texels_a_metre_d = (0.5 ** np.arange(N_LEVELS_D) / TEXEL_D_M).astype(np.float32)[:, None]
         self._surface = scene.surface.reshape(n_tiles * N_D, N_S)
         self._tile_order = np.asarray(scene.tile_order, np.float32)
-        self.mean_far = self._atlas[int(first_row[-1]) : self._rows_a_tile, -14:-1].mean((0, 1))
-        """Average colour (3,) of plain ground, 0 to 255."""
 
     def levels(self, footprint_m: np.ndarray, across: bool) -> np.ndarray:
         """Index of the resolution for pixels that cover this much ground, across the road or along it."""
