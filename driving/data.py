@@ -230,8 +230,14 @@ def _light_table(rng: np.random.Generator, strength: float) -> np.ndarray:
 
 
 def _shadowed(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One to three straight bands, darker or brighter, that drift through the window."""
+    """The window (T, H, W, 3) under ``_shadow_factor``."""
     n_frames, height, width, _ = window.shape
+    factor = _shadow_factor(n_frames, height, width, rng)
+    return np.minimum(window * factor[..., None], 255).astype(np.uint8)
+
+
+def _shadow_factor(n_frames: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Brightness (T, H, W): one to three straight bands, darker or brighter, that drift through the window."""
     factor = np.ones((n_frames, height, width), np.float32)
     u, v = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     for _ in range(rng.integers(1, 4)):
@@ -243,4 +249,48 @@ def _shadowed(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for k in range(n_frames):
             cover = np.clip((half_px - np.abs(place - middle - k * drift_px)) / 2 + 0.5, 0, 1)
             factor[k] *= 1 + (strength - 1) * cover
-    return np.minimum(window * factor[..., None], 255).astype(np.uint8)
+    return factor
+
+
+class LiveLook:
+    """What is done to the pictures of one running episode, frame by frame.
+
+    One look-up table of light for the whole episode; shadows and noise are drawn anew for every window, as for
+    recorded ones. Each has a random stream of its own.
+
+    Args:
+        augment: what is done; the viewpoint and mirror images are not among it, a running world has its camera.
+        seed: of the episode.
+        n_frames: of a window.
+    """
+
+    def __init__(self, augment: AugmentConfig, seed: Sequence[int], n_frames: int) -> None:
+        light_rng, self._shadow_rng, self._noise_rng = (
+            np.random.default_rng([*seed, key]) for key in range(3)
+        )
+        self._augment, self._n_frames = augment, n_frames
+        self._table = _light_table(light_rng, augment.light) if augment.light > 0 else None
+        self._shadow: np.ndarray | None = None
+        self._noise_level = 0.0
+
+    def begin_window(self, height: int, width: int) -> None:
+        """Draw the shadows and the strength of the noise of the next window."""
+        is_shadowed = self._shadow_rng.random() < self._augment.shadow
+        self._shadow = (
+            _shadow_factor(self._n_frames, height, width, self._shadow_rng) if is_shadowed else None
+        )
+        if self._augment.noise > 0:
+            self._noise_level = 255 * self._noise_rng.uniform(0, self._augment.noise)
+
+    def apply(self, frame: np.ndarray, i_frame: int, out: np.ndarray) -> None:
+        """Frame ``i_frame`` of the window, uint8 (H, W, 3), changed into ``out`` of the same shape."""
+        if self._table is not None:
+            cv2.LUT(frame, self._table, out)
+        else:
+            np.copyto(out, frame)
+        if self._shadow is not None:
+            shadowed = out * self._shadow[i_frame][..., None]
+            np.copyto(out, np.minimum(shadowed, 255, out=shadowed), casting="unsafe")
+        if self._augment.noise > 0:
+            noisy = out + self._noise_level * self._noise_rng.standard_normal(out.shape, dtype=np.float32)
+            np.copyto(out, np.clip(np.rint(noisy), 0, 255), casting="unsafe")

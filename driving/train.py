@@ -1,13 +1,11 @@
-"""Train a policy on windows of recorded drives: one readable loop, resumable and reproducible."""
+"""Train a policy on windows of recorded drives or of running worlds: one readable loop, resumable, reproducible."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import math
-import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from driving.data import AugmentConfig, Windows, policy_frames
 from driving.models import checkpoint
 from driving.models.policy import Policy
+from driving.models.resume import RESUME_NAME, load_resume, save_resume
 from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
 from sim.errors import BadInputError
-
-RESUME_NAME = "resume.safetensors"
 
 
 @dataclass(frozen=True)
@@ -91,17 +86,22 @@ def weighted_squared_error(
     weight_exponent: float,
     speed_exponent: float = 0.0,
     n_warmup: int = 0,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """sum(w (yhat - y)^2) / sum(w) with w = exp(a |y|) (speed / 10 m/s)^b, y = 1000 x curvature, of (B, T) in 1/m.
 
     Lechner et al. 2020, who have no speed term. The squared error is in the policy's unit; the first ``n_warmup``
-    frames are left out.
+    frames are left out, and those where ``counts`` (B, T) is false. Without any frame it is 0.
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
     weight = torch.exp(weight_exponent * 1000.0 * target.abs())
     moving_mps = speed_mps[:, n_warmup:].clamp(min=1.0)  # frames of a standing car count as well
     weight = weight * (moving_mps / 10.0) ** speed_exponent
-    return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / weight.sum()
+    if counts is not None:
+        weight = weight * counts[:, n_warmup:]
+    # Were no frame to count, the smallest number keeps 0 / 0 away.
+    n = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / n
 
 
 def to_tensor(frames: np.ndarray) -> Tensor:
@@ -117,9 +117,75 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, config.n_steps - n_rise)))
 
 
+@dataclass(frozen=True)
+class EncodedWindows:
+    """What one step learns from: B windows of T frames.
+
+    Attributes:
+        features: (B, T, N) of the frames, with the encoder's gradient.
+        state: (B, ...) of the core before the first frame; None begins at its initial state.
+        curvature_per_m, speed_mps, dt_s: labels, speeds and time steps (B, T).
+        counts: (B, T) bool, the frames whose error counts; None for all but the first ``n_warmup``.
+    """
+
+    features: Tensor
+    state: Tensor | None
+    curvature_per_m: Tensor
+    speed_mps: Tensor
+    dt_s: Tensor
+    counts: Tensor | None = None
+
+
+class WindowSource(ABC):
+    """Where ``train`` takes its windows from; ``identity`` is what a resumed run must have in common, as json."""
+
+    identity: dict[str, Any]
+
+    @abstractmethod
+    def windows(self, policy: Policy, step: int) -> EncodedWindows:
+        """The windows of a step. The same step of the same run gives the same ones, if all before it in its round
+        of ``checkpoint_every`` steps were asked for in order."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Any]:
+        """Figures for ``metrics.json``."""
+
+
+class RecordedWindows(WindowSource):
+    """Windows of drives, each begun with the state zero."""
+
+    def __init__(self, drives: Sequence[Drive], config: TrainConfig, height_px: int, width_px: int) -> None:
+        self._windows = Windows(drives, config.window, height_px=height_px, width_px=width_px)
+        self._config, self._n_frames = config, sum(len(drive) for drive in drives)
+        self.identity = {"n_windows": len(self._windows)}
+
+    def windows(self, policy: Policy, step: int) -> EncodedWindows:
+        config = self._config
+        batch = self._windows.sample(config.batch, (config.seed, step), config.augment)
+        target = torch.from_numpy(batch.curvature_per_m)
+        features = encode(policy, to_tensor(batch.frames).flatten(0, 1), config.bfloat16)
+        return EncodedWindows(
+            features.unflatten(0, target.shape),  # (B, T, N)
+            None,
+            target,
+            torch.from_numpy(batch.speed_mps),
+            torch.from_numpy(batch.dt_s),
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        return self.identity | {"n_frames": self._n_frames}
+
+
+def encode(policy: Policy, frames: Tensor, bfloat16: bool) -> Tensor:
+    """Features (B, N), float32, of uint8 frames (B, 3, H, W)."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        features = policy.encode(frames)
+    return features.float()
+
+
 def train(
     policy: Policy,
-    drives: Sequence[Drive],
+    data: Sequence[Drive] | WindowSource,
     config: TrainConfig,
     out: Path,
     validation: Sequence[Drive] = (),
@@ -131,12 +197,15 @@ def train(
     A resume point (weights, optimiser, step) is kept as ``out/resume.safetensors`` until the end; with
     ``resume`` the run goes on there and ends in the same weights as one that was never stopped.
 
+    Args:
+        data: recorded drives, or a source made for this ``config``; the caller closes it.
+
     Raises:
         BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is
             no resume point or one of another run.
     """
-    size = {"height_px": policy.config.height_px, "width_px": policy.config.width_px}
-    windows = Windows(drives, config.window, **size)
+    size = (policy.config.height_px, policy.config.width_px)
+    source = data if isinstance(data, WindowSource) else RecordedWindows(data, config, *size)
     policy.train()
     policy.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
@@ -147,24 +216,21 @@ def train(
     )
     peaks = [config.lr_encoder, config.lr_core]
     # What must be the same for a run to go on where another stopped.
-    run = {"config": dataclasses.asdict(config), "policy": policy.config.to_dict(), "n_windows": len(windows)}
-    losses, earlier_s = _load_resume(policy, optimizer, run, out) if resume else ([], 0.0)
+    run = {"config": dataclasses.asdict(config), "policy": policy.config.to_dict(), **source.identity}
+    losses, earlier_s = load_resume(policy, optimizer, run, out) if resume else ([], 0.0)
     started_s = time.monotonic() - earlier_s
     for step in range(len(losses), config.n_steps):
-        batch = windows.sample(config.batch, (config.seed, step), config.augment)
-        frames, target = to_tensor(batch.frames), torch.from_numpy(batch.curvature_per_m)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            features = policy.encode(frames.flatten(0, 1))
-        features = features.float().unflatten(0, target.shape)  # (B, T, N)
-        predicted, _ = policy.decode(features, None, torch.from_numpy(batch.dt_s))
+        windows = source.windows(policy, step)
+        predicted, _ = policy.decode(windows.features, windows.state, windows.dt_s)
         loss = weighted_squared_error(
             predicted,
-            target,
-            torch.from_numpy(batch.speed_mps),
+            windows.curvature_per_m,
+            windows.speed_mps,
             policy.config.curvature_unit_per_m,
             config.weight_exponent,
             config.speed_exponent,
-            config.n_warmup,
+            config.n_warmup if windows.counts is None else 0,
+            windows.counts,
         )
         optimizer.zero_grad()
         loss.backward()
@@ -180,12 +246,11 @@ def train(
         optimizer.step()
         on_step(step, losses[-1])
         if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.n_steps:
-            _save_resume(policy, optimizer, run, out, losses, time.monotonic() - started_s)
+            save_resume(policy, optimizer, run, out, losses, time.monotonic() - started_s)
     policy.eval()
     policy.encoder.to(memory_format=torch.contiguous_format)
     metrics: dict[str, Any] = {
-        "n_windows": len(windows),
-        "n_frames": sum(len(drive) for drive in drives),
+        **source.metrics(),
         "train_loss_last_100": float(np.mean(losses[-100:])),
         "train_seconds": round(time.monotonic() - started_s, 1),
         "train_config": dataclasses.asdict(config),
@@ -195,61 +260,6 @@ def train(
     checkpoint.save(policy, out, metrics)
     (out / RESUME_NAME).unlink(missing_ok=True)
     return metrics
-
-
-def _save_resume(
-    policy: Policy,
-    optimizer: torch.optim.Adam,
-    run: dict[str, Any],
-    out: Path,
-    losses: list[float],
-    seconds: float,
-) -> None:
-    """Weights, optimiser and, as metadata, the rest: one file, so nothing in it is of two steps."""
-    tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
-    state = json.dumps({"run": run, "losses": losses, "seconds": seconds})
-    unfinished = out / f".{RESUME_NAME}.{os.getpid()}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={"state": state})
-        unfinished.replace(out / RESUME_NAME)
-    except (OSError, SafetensorError) as error:
-        raise BadInputError(
-            f"{out}: the resume point cannot be written ({error}); choose another folder"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-
-
-def _load_resume(
-    policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path
-) -> tuple[list[float], float]:
-    """Put the resume point of ``out`` into policy and optimiser; the losses so far and their seconds."""
-    path = out / RESUME_NAME
-    try:
-        with safe_open(path, "pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise BadInputError(f"{path}: no usable resume point ({error}); start without --resume") from None
-    if state["run"] != run:
-        raise BadInputError(
-            f"{path}: expected the settings and drives of the stopped run, got others; repeat its command"
-        )
-    policy.load_state_dict(
-        {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
-    )
-    plain = optimizer.state_dict()
-    plain["state"] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("adam."):
-            _, i, key = name.split(".")
-            plain["state"].setdefault(int(i), {})[key] = tensor
-    optimizer.load_state_dict(plain)
-    return state["losses"], state["seconds"]
 
 
 @torch.no_grad()

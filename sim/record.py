@@ -36,7 +36,9 @@ class Disturbance:
     max_duration_s: float = 1.0
 
 
-class _Kicks:
+class Kicks:
+    """The disturbance of one episode; ``step`` is asked once a step, with a random stream of its own."""
+
     def __init__(self, config: Disturbance, rng: np.random.Generator) -> None:
         self.config, self.rng = config, rng
         self.wait_s, self.left_s, self.size = rng.exponential(config.mean_interval_s), 0.0, 0.0
@@ -54,6 +56,27 @@ class _Kicks:
             self.left_s = self.rng.uniform(config.min_duration_s, config.max_duration_s)
             self.size = self.rng.uniform(-config.max_curvature_per_m, config.max_curvature_per_m)
         return 0.0
+
+
+def draw_start(
+    rng: np.random.Generator, is_off_middle: bool, start_offset_m: float, start_heading_rad: float
+) -> dict[str, float]:
+    """Options of ``reset``: a random place of the road, and off the middle of the lane or as the env starts."""
+    options = {"along_road_m": rng.uniform(*START_RANGE_M)}
+    if is_off_middle:
+        options |= {
+            "lateral_offset_m": rng.uniform(-start_offset_m, start_offset_m),
+            "heading_error_rad": rng.uniform(-start_heading_rad, start_heading_rad),
+        }
+    return options
+
+
+def with_expert(env: Any, command: str) -> Any:
+    """The world inside ``env``; ``BadInputError`` if it has no privileged expert."""
+    env = env.unwrapped
+    if not hasattr(env, "expert_curvature_per_m"):
+        raise BadInputError(f"{command}: {env} has no privileged expert; {command} in lane/Procedural-v0")
+    return env
 
 
 def record(
@@ -88,21 +111,15 @@ def record(
         raise BadInputError(
             f"record: expected at least one seed and a length above 0 s, got {len(seeds)}, {seconds}"
         )
-    env = env.unwrapped
-    if not hasattr(env, "expert_curvature_per_m"):
-        raise BadInputError(f"record: {env} has no privileged expert; record in lane/Procedural-v0")
+    env = with_expert(env, "record")
     frames, masks, times_s, labels, speeds = [], [], [], [], []
     unknown = np.zeros((env.camera.height_px, env.camera.width_px), bool)
     clock_s = 0.0
     for i, episode_seed in enumerate(seeds):
         kick_rng, start_rng = (np.random.default_rng([seed, episode_seed, key]) for key in (0, 1))
-        kicks = _Kicks(disturbance, kick_rng) if disturbance else None
-        options = {"along_road_m": start_rng.uniform(*START_RANGE_M)}
-        if disturbance and i % 2:
-            options |= {
-                "lateral_offset_m": start_rng.uniform(-start_offset_m, start_offset_m),
-                "heading_error_rad": start_rng.uniform(-start_heading_rad, start_heading_rad),
-            }
+        kicks = Kicks(disturbance, kick_rng) if disturbance else None
+        is_off_middle = disturbance is not None and i % 2 == 1
+        options = draw_start(start_rng, is_off_middle, start_offset_m, start_heading_rad)
         frame, info = env.reset(seed=episode_seed, options=options)
         for _ in range(round(seconds / env.dt_s)):
             label = env.expert_curvature_per_m()

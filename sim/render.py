@@ -3,19 +3,20 @@
 The camera does not roll and the ground's height depends on the forward distance alone, so every image row is one
 forward distance and a pixel's place on the ground is known in closed form. Its road coordinates (arc length s,
 lateral position d) are found exactly on a coarse grid of columns, against the nearest stretch of the centre line,
-and interpolated in between; one ``cv2.remap`` of a ground texture in (s, d) then draws everything below the skyline,
-and the same (s, d) say what the surface is. Sky and hills are a panorama; what stands on the ground comes last.
+and interpolated in between; a ground texture in (s, d) then gives everything below the skyline, and the same (s, d) say
+what the surface is. Sky and hills are a panorama; what stands on the ground comes last.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from sim.camera import Camera
-from sim.ground_profile import GroundProfile, ground_profile
+from sim.compiled import compiled, interpolate
+from sim.ground_profile import GroundProfile
 from sim.look.ground_atlas import GroundAtlas
 from sim.look.overlay import Overlay
 from sim.look.panorama import Panorama
@@ -31,7 +32,6 @@ FAR_M = 160.0
 """Ground further than this is drawn as part of the panorama."""
 NEAR_M = 2.0
 COLUMN_STEP_PX = 20
-N_HAZE_STEPS = 256
 BEHIND_M = 4.0
 _FINE_M, _COARSE_M = np.arange(0.0, 64.0, 2.0), np.arange(64.0, FAR_M + 16.0, 5.0)
 _SAMPLES = (np.concatenate([_FINE_M, _COARSE_M]) / STEP_M).astype(int)
@@ -57,22 +57,8 @@ class View:
     @property
     def road_mask(self) -> np.ndarray:
         """bool (H, W), the paved surface where nothing hides it."""
-        return (self.class_map >= SurfaceClass.ROAD) & (self.class_map <= SurfaceClass.MARKING)
-
-
-@dataclass(frozen=True)
-class _Ahead:
-    """The centre line ahead, float32 (n,) each: place in the camera's axes, direction, arc length.
-
-    ``table`` (n, 7) has forward, left, cosine and sine of the direction, curvature, arc length and reach of a point
-    side by side, to be looked up at once.
-    """
-
-    forward_m: np.ndarray
-    left_m: np.ndarray
-    turn_rad: np.ndarray
-    s_m: np.ndarray
-    table: np.ndarray
+        # Smaller values wrap round to large ones.
+        return self.class_map - np.uint8(SurfaceClass.ROAD) <= SurfaceClass.MARKING - SurfaceClass.ROAD
 
 
 class Renderer:
@@ -94,135 +80,179 @@ class Renderer:
         self._objects = ObjectRenderer(camera, roadside, scene.atmosphere) if roadside else None
         self._overlay = Overlay(camera, scene.atmosphere, rng)
         height, width = camera.height_px, camera.width_px
-        self._rows = np.arange(height, dtype=np.float64)
-        step_px = COLUMN_STEP_PX * width // 200
-        columns = np.arange(0, width - 1 + step_px, step_px, dtype=np.float32)
-        self._left_per_forward = ((camera.horizon_u_px - columns) / camera.focal_u_px).astype(np.float32)
-        weight = 1 - np.abs(np.arange(width)[None] - columns[:, None]) / step_px
-        self._interpolate = np.maximum(weight, 0).astype(np.float32)  # (columns, width)
+        self._step_px = COLUMN_STEP_PX * width // 200
         nearest_m = camera.focal_v_px * camera.height_m / (height - 1 - camera.horizon_v_px)
         self._distances_m = np.geomspace(min(NEAR_M, 0.8 * nearest_m), FAR_M, 48)
-        share = np.linspace(0, 1, N_HAZE_STEPS)[:, None, None]
-        horizon = np.clip(scene.atmosphere.horizon, 0, 1)
-        shape = (N_HAZE_STEPS, width, 3)  # a whole row each
-        self._haze_keeps = np.ascontiguousarray(np.broadcast_to(np.rint(share * 255), shape), np.uint8)
-        self._haze_adds = np.ascontiguousarray(
-            np.broadcast_to(np.rint((1 - share) * horizon * 255), shape), np.uint8
-        )
 
     def draw(
         self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float, time_s: float = 0.0
     ) -> View:
         """What the camera sees from a pose of the rear axle beside arc length ``s_m``."""
-        camera, scene = self.camera, self.scene
+        camera = self.camera
         ahead = self._ahead(road, s_m, x_m, y_m, heading_rad)
         grade = road.grade_at(s_m)
-        profile = self._profile(road, ahead, s_m, grade)
-        top = int(np.clip(np.ceil(profile.crest_px[-1]), 0, camera.height_px - 1))
-        # On the skyline's way up a row sees the nearest ground that reaches it; 1 / forward is linear in the row.
-        inverse = np.interp(self._rows[top:], profile.crest_px[::-1], 1.0 / profile.forward_m[::-1])
-        forward_m = (1.0 / inverse).astype(np.float32)
+        profile, forward_m, footprint_m = self._survey(road, ahead, s_m, grade)
+        top = camera.height_px - len(forward_m)
         picture = np.empty((camera.height_px, camera.width_px, 3), np.uint8)
         class_map = np.empty(picture.shape[:2], np.uint8)
+        lane_mask = np.zeros(picture.shape[:2], bool)
         self._panorama.draw(picture, class_map, top, heading_rad, camera.focal_v_px * grade)
         s, d = self.road_coordinates(ahead, forward_m)
-        level_s, level_d = self._levels(ahead, profile, forward_m)
-        ground = picture[top:]
-        surface = self._atlas.draw(ground, s, d, level_s, level_d)
-        paved = surface >= SurfaceClass.ROAD
-        lane = paved & (np.abs(d) < 0.5 * scene.section.lane_width_m)
-        surface += (lane & (surface == SurfaceClass.ROAD)).view(np.uint8)  # ROAD + 1 is OWN_LANE
-        class_map[top:] = surface
-        if scene.atmosphere.wetness > 0:
-            self._mirror_sky(picture, top, forward_m, paved)
-        self._add_haze(ground, forward_m)
+        self._atlas.draw(picture, class_map, lane_mask, s, d, forward_m, footprint_m)
         if self._objects is not None:
             # The lens, not the rear axle.
-            camera_x_m = x_m + CAMERA_FORWARD_M * np.cos(heading_rad)
-            camera_y_m = y_m + CAMERA_FORWARD_M * np.sin(heading_rad)
+            camera_x_m = x_m + CAMERA_FORWARD_M * math.cos(heading_rad)
+            camera_y_m = y_m + CAMERA_FORWARD_M * math.sin(heading_rad)
             self._objects.draw(
                 picture, class_map, profile, road, s_m, camera_x_m, camera_y_m, heading_rad, time_s
             )
+            lane_mask &= class_map <= SurfaceClass.MARKING
         if self._overlay.is_needed:
             self._overlay.apply(picture, round(time_s * 20.0), heading_rad)
         if self._objects is not None:
             self._objects.draw_lights(picture)
-        lane_mask = np.zeros(class_map.shape, bool)
-        lane_mask[top:] = lane & (class_map[top:] <= SurfaceClass.MARKING)
         return View(picture, class_map, lane_mask)
 
-    def _ahead(self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float) -> _Ahead:
+    def _ahead(self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float) -> np.ndarray:
+        """The centre line ahead: table (n, 8) of the columns ``FORWARD`` to ``REACH``."""
         first = max(int((s_m - BEHIND_M) / STEP_M), 0)
-        near = np.minimum(first + _SAMPLES, len(road.s_m) - 1)
-        cos, sin = np.cos(heading_rad), np.sin(heading_rad)
-        dx, dy = road.x_m[near] - x_m, road.y_m[near] - y_m
-        forward_m = (dx * cos + dy * sin - CAMERA_FORWARD_M).astype(np.float32)
-        left_m = (dy * cos - dx * sin).astype(np.float32)
-        turn = (road.heading_rad[near] - heading_rad).astype(np.float32)
-        s_near = road.s_m[near].astype(np.float32)
-        table = np.stack(
-            [forward_m, left_m, np.cos(turn), np.sin(turn), road.curvature_per_m[near], s_near, _REACH_M],
-            axis=-1,
-        ).astype(np.float32)
-        return _Ahead(forward_m, left_m, turn, s_near, table)
+        table = np.empty((len(_SAMPLES), 8))
+        _look_ahead(
+            road.s_m, road.x_m, road.y_m, road.heading_rad, road.curvature_per_m,
+            first, _SAMPLES, _REACH_M, x_m, y_m, heading_rad, table,
+        )  # fmt: skip
+        return table
 
-    def _profile(self, road: Road, ahead: _Ahead, s_m: float, grade: float) -> GroundProfile:
-        """Heights above the plane the car stands on; where the road turns back, its height there goes on."""
-        reach_m = np.maximum.accumulate(ahead.forward_m)
-        new = np.append(True, reach_m[1:] > reach_m[:-1])
-        index = np.minimum((ahead.s_m[new] * (1 / STEP_M)).astype(np.intp), len(road.z_m) - 1)
-        above_m = road.z_m[index] - road.elevation_at(s_m)
-        level_m = np.interp(self._distances_m, reach_m[new], above_m)
-        return ground_profile(
-            self.camera, self._distances_m, level_m - grade * (self._distances_m + CAMERA_FORWARD_M)
-        )
+    def _survey(
+        self, road: Road, ahead: np.ndarray, s_m: float, grade: float
+    ) -> tuple[GroundProfile, np.ndarray, np.ndarray]:
+        """The ground's profile; for the rows that show ground, the distance (R,) and what a pixel covers (2, R)."""
+        camera, distances_m = self.camera, self._distances_m
+        profile = np.empty((3, len(distances_m)))
+        forward_m, footprint_m = np.empty(camera.height_px), np.empty((2, camera.height_px))
+        top = _survey_ground(
+            ahead, road.z_m, road.elevation_at(s_m), grade, distances_m, camera.height_m,
+            camera.focal_u_px, camera.focal_v_px, camera.horizon_v_px, profile, forward_m, footprint_m,
+        )  # fmt: skip
+        return GroundProfile(distances_m, *profile), forward_m[top:], footprint_m[:, top:]
 
-    def road_coordinates(self, ahead: _Ahead, forward_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def road_coordinates(self, ahead: np.ndarray, forward_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Arc length and lateral position, float32 (R, W), of the ground seen in rows of these forward distances."""
-        grid = np.empty((len(forward_m), len(self._left_per_forward), 2), np.float32)
-        grid[..., 0] = forward_m[:, None]
-        np.multiply(forward_m[:, None], self._left_per_forward, out=grid[..., 1])
-        points = grid.reshape(-1, 2)
-        squared = points @ np.stack([-2.0 * ahead.forward_m, -2.0 * ahead.left_m])
-        squared += ahead.forward_m**2 + ahead.left_m**2
-        forward, left, cos, sin, k, s_near, reach = ahead.table[squared.argmin(axis=1)].T
-        east, north = points[:, 0] - forward, points[:, 1] - left
-        along, left = east * cos + north * sin, north * cos - east * sin
-        # Between two samples the centre line bends away from the tangent by k a^2 / 2.
-        bend = np.maximum(np.minimum(along, reach), -reach)
-        shape = grid.shape[:2]
-        d = (left - 0.5 * k * bend * bend).reshape(shape)
-        s = (s_near + along / np.maximum(1 - k * left, 0.3)).reshape(shape)
-        return s @ self._interpolate, d @ self._interpolate
-
-    def _levels(
-        self, ahead: _Ahead, profile: GroundProfile, forward_m: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Resolution of the texture along and across the road in every row."""
         camera = self.camera
-        across_m = forward_m / camera.focal_u_px
-        clearance_m = np.maximum(camera.height_m - profile.height_at(forward_m), 0.3)
-        along_m = forward_m**2 / (camera.focal_v_px * clearance_m)
-        turn = np.interp(forward_m, np.maximum.accumulate(ahead.forward_m), ahead.turn_rad)
-        sin, cos = np.abs(np.sin(turn)), np.abs(np.cos(turn))
-        level_s = self._atlas.levels(along_m * cos + across_m * sin, across=False)
-        level_d = self._atlas.levels(along_m * sin + across_m * cos, across=True)
-        return level_s, level_d
+        s, d = np.empty((2, len(forward_m), camera.width_px), np.float32)
+        _road_coordinates(ahead, forward_m, self._step_px, camera.horizon_u_px, 1.0 / camera.focal_u_px, s, d)
+        return s, d
 
-    def _mirror_sky(self, picture: np.ndarray, top: int, forward_m: np.ndarray, paved: np.ndarray) -> None:
-        """What stands above the skyline, in a wet road: the more, the flatter one looks at it."""
-        ground = picture[top:]
-        mirrored = picture[np.clip(2 * top - 1 - np.arange(top, len(picture)), 0, max(top - 1, 0))]
-        share = self.scene.atmosphere.wetness * 0.75 * forward_m / (forward_m + 14.0)
-        weight = np.round(share * 255).astype(np.uint8)[:, None, None]
-        weight = np.broadcast_to(weight, ground.shape)
-        mixed = cv2.multiply(mirrored, weight, scale=1 / 255)
-        mixed = cv2.add(mixed, cv2.multiply(ground, 255 - weight, scale=1 / 255))
-        np.copyto(ground, mixed, where=paved[..., None])
 
-    def _add_haze(self, ground: np.ndarray, forward_m: np.ndarray) -> None:
-        """Mix every row with the horizon's colour by its distance."""
-        keeps = np.exp(forward_m * np.float32(-1 / self.scene.atmosphere.visibility_m))
-        step = (keeps * (N_HAZE_STEPS - 1) + 0.5).astype(np.intp)
-        kept, added = self._haze_keeps[step], self._haze_adds[step]
-        cv2.add(cv2.multiply(ground, kept, scale=1 / 255), added, dst=ground)
+FORWARD, LEFT, TURN, COS, SIN, CURVATURE, ARC, REACH = range(8)
+"""Of a point of the centre line: its place in the camera's axes, direction against the car's (and its cosine and
+sine), curvature, arc length, and how far from it its circle is followed."""
+
+
+@compiled
+def _look_ahead(
+    s_m: np.ndarray, x_m: np.ndarray, y_m: np.ndarray, heading_rad: np.ndarray, curvature: np.ndarray,
+    first: int, samples: np.ndarray, reach_m: np.ndarray, x: float, y: float, heading: float, table: np.ndarray,
+) -> None:  # fmt: skip
+    cos, sin = math.cos(heading), math.sin(heading)
+    for i in range(len(samples)):
+        near = min(first + samples[i], len(s_m) - 1)
+        dx, dy, turn = x_m[near] - x, y_m[near] - y, heading_rad[near] - heading
+        table[i, FORWARD] = dx * cos + dy * sin - CAMERA_FORWARD_M
+        table[i, LEFT] = dy * cos - dx * sin
+        table[i, TURN], table[i, COS], table[i, SIN] = turn, math.cos(turn), math.sin(turn)
+        table[i, CURVATURE], table[i, ARC], table[i, REACH] = curvature[near], s_m[near], reach_m[i]
+
+
+@compiled
+def _survey_ground(
+    ahead: np.ndarray, z_m: np.ndarray, elevation_m: float, grade: float, distances_m: np.ndarray,
+    height_m: float, focal_u_px: float, focal_v_px: float, horizon_v_px: float,
+    profile: np.ndarray, forward_m: np.ndarray, footprint_m: np.ndarray,
+) -> int:  # fmt: skip
+    """Fill ``profile`` (height, row and crest by distance) and the rows' distances; returns the first ground row.
+
+    Heights are above the plane the car stands on; where the road turns back, its height there goes on.
+    """
+    n, n_rows = 0, len(forward_m)
+    reached_m, above_m, turn_rad = np.empty(len(ahead)), np.empty(len(ahead)), np.empty(len(ahead))
+    for i in range(len(ahead)):
+        if n == 0 or ahead[i, FORWARD] > reached_m[n - 1]:
+            index = min(int(ahead[i, ARC] * (1 / STEP_M)), len(z_m) - 1)
+            reached_m[n], above_m[n], turn_rad[n] = (
+                ahead[i, FORWARD],
+                z_m[index] - elevation_m,
+                ahead[i, TURN],
+            )
+            n += 1
+    reached_m, above_m, turn_rad = reached_m[:n], above_m[:n], turn_rad[:n]
+    height, row_px, crest_px = profile[0], profile[1], profile[2]
+    lowest = np.inf
+    for i in range(len(distances_m)):
+        far = distances_m[i]
+        height[i] = interpolate(far, reached_m, above_m) - grade * (far + CAMERA_FORWARD_M)
+        row_px[i] = horizon_v_px + focal_v_px * (height_m - height[i]) / far
+        lowest = min(lowest, row_px[i])
+        crest_px[i] = lowest
+    top = min(max(math.ceil(crest_px[-1]), 0), n_rows - 1)
+    at = len(distances_m) - 1
+    for row in range(top, n_rows):
+        # On the skyline's way up a row sees the nearest ground that reaches it; 1 / forward is linear in the row.
+        while at > 0 and crest_px[at - 1] < row:
+            at -= 1
+        inverse = 1.0 / distances_m[at]
+        if at > 0 and crest_px[at - 1] > crest_px[at]:
+            share = max(row - crest_px[at], 0.0) / (crest_px[at - 1] - crest_px[at])
+            inverse += share * (1.0 / distances_m[at - 1] - inverse)
+        far = 1.0 / inverse
+        forward_m[row] = far
+        across_m = far / focal_u_px
+        clearance_m = max(height_m - interpolate(far, distances_m, height), 0.3)
+        along_m = far * far / (focal_v_px * clearance_m)
+        turn = interpolate(far, reached_m, turn_rad)
+        sin, cos = abs(math.sin(turn)), abs(math.cos(turn))
+        footprint_m[0, row] = along_m * cos + across_m * sin
+        footprint_m[1, row] = along_m * sin + across_m * cos
+    return top
+
+
+@compiled
+def _road_coordinates(
+    ahead: np.ndarray, forward_m: np.ndarray, step_px: int, horizon_u_px: float, per_focal: float,
+    s: np.ndarray, d: np.ndarray,
+) -> None:  # fmt: skip
+    n_rows, width = s.shape
+    n = len(ahead)
+    for row in range(n_rows):
+        forward = forward_m[row]
+        before_s = before_d = 0.0
+        for column in range(0, width - 1 + step_px, step_px):
+            left = (horizon_u_px - column) * per_focal * forward
+            # The nearest of every third point, then of its neighbours.
+            nearest, least = 0, np.inf
+            for i in range(1, n, 3):
+                east, north = forward - ahead[i, FORWARD], left - ahead[i, LEFT]
+                squared = east * east + north * north
+                if squared < least:
+                    nearest, least = i, squared
+            for i in range(max(nearest - 2, 0), min(nearest + 3, n)):
+                east, north = forward - ahead[i, FORWARD], left - ahead[i, LEFT]
+                squared = east * east + north * north
+                if squared < least:
+                    nearest, least = i, squared
+            point = ahead[nearest]
+            east, north = forward - point[FORWARD], left - point[LEFT]
+            along = east * point[COS] + north * point[SIN]
+            aside = north * point[COS] - east * point[SIN]
+            # Between two samples the centre line bends away from the tangent by k a^2 / 2.
+            bend = max(min(along, point[REACH]), -point[REACH])
+            here_d = aside - 0.5 * point[CURVATURE] * bend * bend
+            here_s = point[ARC] + along / max(1.0 - point[CURVATURE] * aside, 0.3)
+            if column > 0:
+                slope_s, slope_d = (here_s - before_s) / step_px, (here_d - before_d) / step_px
+                for k in range(min(step_px, width - column + step_px)):
+                    s[row, column - step_px + k] = before_s + k * slope_s
+                    d[row, column - step_px + k] = before_d + k * slope_d
+                if column < width:
+                    s[row, column], d[row, column] = here_s, here_d
+            before_s, before_d = here_s, here_d

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from driving.cli import _spread, main, parse_seeds
+from driving.live import LiveWindows
 from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io
 from sim.errors import BadInputError
@@ -183,6 +184,80 @@ def test_cli_train_starts_from_a_policy_and_resumes(succeeds, fails, saved_drive
         "train", *small, "--core", "lstm", "--initial-c", 3, "--out", tmp_path / "b"
     )
     assert "start without --resume" in fails("train", *small, "--out", tmp_path / "b", "--resume")
+
+
+LIVE = (
+    "--env",
+    "lane/Procedural-v0",
+    "--steps",
+    2,
+    "--batch",
+    2,
+    "--window",
+    4,
+    "--warmup",
+    1,
+    "--threads",
+    1,
+)
+
+
+def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
+    options = ("--env-option", "roadside=false", "--episode-seconds", 1.5, "--expert-share", 0.5)
+    text = succeeds("train", *LIVE, *options, "--wiring", "ncp", "--out", tmp_path / "a", "--bfloat16")
+    assert text.startswith(str(tmp_path / "a"))
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["core_wiring_kind"] == "ncp"
+    metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert (metrics["env"], metrics["env_options"]) == ("lane/Procedural-v0", {"roadside": False})
+    assert metrics["live"]["episode_seconds"] == 1.5
+    assert metrics["live"]["expert_share"] == 0.5
+    assert metrics["live"]["expert_ramp"] == 0.3
+    assert metrics["n_frames"] == 2 * 2 * 4
+    assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
+                                  "--log-every", 1)]) == 0  # fmt: skip
+    assert capsys.readouterr().err.count(" episodes\n") == 2
+    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["live"]["expert_ramp"] == 0.0
+
+
+def test_cli_train_closes_its_worlds_on_errors(fails, tmp_path, monkeypatch):
+    closed, close = [], LiveWindows.close
+    monkeypatch.setattr(LiveWindows, "close", lambda self: closed.append(len(self._envs)) or close(self))
+    assert "start without --resume" in fails("train", *LIVE, "--out", tmp_path / "a", "--resume")
+    assert closed == [2]
+
+
+def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):
+    out = ("--out", tmp_path / "a")
+    assert "none of them" in fails("train", *out)
+    assert "got both" in fails("train", *out, *LIVE, "--data", saved_drive)
+    for option in (("--env-option", "hills=false"), ("--episode-seconds", 8), ("--expert-share", 0.25)):
+        assert "are for --env" in fails("train", *out, "--data", saved_drive, *option)
+    for name in ("--mirror", "--shift-m", "--yaw-rad"):
+        assert f"leave out {name}" in fails("train", *out, *LIVE, name, 0.1)
+    assert "expected one of lane/" in fails("train", *out, "--env", "lane/Nowhere-v0")
+    assert "expert_share" in fails("train", *out, *LIVE, "--expert-share", 2)
+    assert "episode_seconds" in fails("train", *out, *LIVE, "--episode-seconds", 0)
+    assert "expected season" in fails("train", *out, *LIVE, "--env-option", "season=monsoon")
+    assert not (tmp_path / "a" / "weights.safetensors").exists()
+
+
+def test_cli_train_encoder_and_wiring_of_a_new_policy(succeeds, fails, saved_policies, make_drive, tmp_path):
+    drive_io.save(make_drive(9, size=(78, 200)), tmp_path / "drive")
+    small = ("train", "--data", tmp_path / "drive", "--steps", 1, "--batch", 2, "--window", 5)
+    for words, key, value in (
+        (("--core", "feedforward", "--encoder", "cnn"), "core_layers", "1000-100"),
+        (("--core", "lstm", "--encoder", "pilotnet"), "encoder", "pilotnet"),
+        (("--wiring", "full", "--initial-c", 3), "core_wiring_kind", "full"),
+    ):
+        succeeds(*small, *words, "--out", tmp_path / "a")
+        assert json.loads((tmp_path / "a" / "config.json").read_text())[key] == value
+    small += ("--out", tmp_path / "b")
+    assert "shared, cnn, pilotnet, got 'resnet'" in fails(*small, "--encoder", "resnet")
+    assert "core ltc takes the 32 features of shared only" in fails(*small, "--encoder", "cnn")
+    assert "paper, ncp, full, random, got 'ring'" in fails(*small, "--wiring", "ring")
+    assert "only cores ltc, wired_cfc" in fails(*small, "--core", "lstm", "--wiring", "ncp")
+    for option in (("--encoder", "shared"), ("--wiring", "paper")):
+        assert "leave out --core" in fails(*small, "--init", saved_policies["ltc"], *option)
 
 
 def test_cli_import_makes_a_drive(succeeds, udacity_sim, tmp_path):

@@ -19,6 +19,7 @@ SOURCES = {
 MAY_IMPORT = {
     "sim.errors": set(),
     "sim.conventions": set(),
+    "sim.compiled": set(),
     "sim.camera": {"sim.conventions"},
     "sim.road": {"sim.conventions"},
     "sim.families": set(),
@@ -26,9 +27,10 @@ MAY_IMPORT = {
     "sim.vehicle": {"sim.conventions"},
     "sim.surface_class": set(),
     "sim.ground_profile": {"sim.camera"},
-    "sim.look": {"sim.camera", "sim.conventions", "sim.families", "sim.surface_class"},
+    "sim.look": {"sim.camera", "sim.compiled", "sim.conventions", "sim.families", "sim.surface_class"},
     "sim.roadside": {
         "sim.camera",
+        "sim.compiled",
         "sim.ground_profile",
         "sim.look.atmosphere",
         "sim.look.section",
@@ -38,6 +40,7 @@ MAY_IMPORT = {
     },
     "sim.render": {
         "sim.camera",
+        "sim.compiled",
         "sim.conventions",
         "sim.ground_profile",
         "sim.look",

@@ -2,100 +2,151 @@
 
 from __future__ import annotations
 
-import cv2
+import math
+
 import numpy as np
 
+from sim.compiled import ONE, compiled, lane, lanes, lanes_of, mix, weight_of
 from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene
 
 N_LEVELS_D = 5
 N_LEVELS_S = 7
 PERIOD_M = N_S * TEXEL_S_M
-_PAD = 1
-
-
-def _halved(texture: np.ndarray, axis: int) -> np.ndarray:
-    height, width = texture.shape[:2]
-    size = (width, height // 2) if axis == 0 else (width // 2, height)
-    return cv2.resize(texture, size, interpolation=cv2.INTER_AREA)
+SHARPER = 0.2
+"""Octaves by which the texture is sharper than the pixel: bilinear sampling blurs by itself."""
+_ROAD, _LANE = 3, 4  # of SurfaceClass
+_FIRST_ROW = np.cumsum([0, *(N_D >> level for level in range(N_LEVELS_D))])
+_FIRST_COLUMN = np.cumsum([0, *(N_S >> level for level in range(N_LEVELS_S))])
+N_ROWS, N_COLUMNS = int(_FIRST_ROW[-1]), int(_FIRST_COLUMN[-1])
+"""Of one tile at all its resolutions, side by side."""
 
 
 class GroundAtlas:
     """Every tile of a scene's ground, averaged to each pair of resolutions along (s) and across (d) the road.
 
     A pixel that sees the ground at a grazing angle covers a long, narrow patch of it; the two resolutions are
-    chosen apart, as the road may run along the view or across it ("ripmap"; Larson and Shah 1990). All of them
-    lie in one picture, so that one ``cv2.remap`` draws a frame.
+    chosen apart, as the road may run along the view or across it ("ripmap"; Larson and Shah 1990).
 
     Args:
         scene: whose ``ground`` (n_tiles, N_D, N_S, 3) uint8 and ``surface`` (n_tiles, N_D, N_S) it holds.
     """
 
     def __init__(self, scene: Scene) -> None:
-        n_d = [N_D >> level for level in range(N_LEVELS_D)]
-        n_s = [N_S >> level for level in range(N_LEVELS_S)]
-        first_row = np.cumsum([0, *n_d])[:-1]
-        first_column = np.cumsum([0, *(n + 2 * _PAD for n in n_s)])[:-1]
-        self._rows_a_tile = sum(n_d)
-        n_tiles = len(scene.ground)
-        width = sum(n_s) + 2 * _PAD * N_LEVELS_S
-        self._atlas = np.empty((n_tiles * self._rows_a_tile, width, 3), np.uint8)
-        for i_tile, tile in enumerate(scene.ground):
-            across = tile
-            for i_d, rows in enumerate(n_d):
-                across = across if i_d == 0 else _halved(across, axis=0)
-                along = across
-                top = i_tile * self._rows_a_tile + int(first_row[i_d])
-                for i_s, columns in enumerate(n_s):
-                    along = along if i_s == 0 else _halved(along, axis=1)
-                    left = int(first_column[i_s])
-                    place = self._atlas[top : top + rows, left : left + columns + 2 * _PAD]
-                    place[:, _PAD:-_PAD] = along
-                    place[:, :_PAD], place[:, -_PAD:] = along[:, -_PAD:], along[:, :_PAD]  # periodic in s
-        # One number a level, as columns, for the rows of a picture.
-        self._first_row = first_row.astype(np.float32)[:, None]
-        self._last_row = np.array(n_d, np.float32)[:, None] - 1
-        self._zero_s = (first_column + _PAD - 0.5).astype(np.float32)[:, None]
-        self._texels_a_metre_s = (0.5 ** np.arange(N_LEVELS_S) / TEXEL_S_M).astype(np.float32)[:, None]
-        self._texels_a_metre_d = (0.5 ** np.arange(N_LEVELS_D) / TEXEL_D_M).astype(np.float32)[:, None]
-        self._surface = scene.surface.reshape(n_tiles * N_D, N_S)
-        self._tile_order = np.asarray(scene.tile_order, np.float32)
-
-    def levels(self, footprint_m: np.ndarray, across: bool) -> np.ndarray:
-        """Index of the resolution for pixels that cover this much ground, across the road or along it."""
-        texel_m, n_levels = (TEXEL_D_M, N_LEVELS_D) if across else (TEXEL_S_M, N_LEVELS_S)
-        # A little sharper than the pixel: bilinear sampling blurs by itself.
-        level = np.log2(np.maximum(footprint_m, 1e-6) / texel_m)
-        return np.clip(np.rint(level - 0.2), 0, n_levels - 1).astype(int)
+        self._texels = np.empty((len(scene.ground), N_ROWS, N_COLUMNS), np.uint32)
+        for tile, atlas in zip(scene.ground, self._texels, strict=True):
+            _fill(tile, atlas)
+        self._surface = scene.surface
+        self._tile_order = np.asarray(scene.tile_order, np.int64)
+        self._half_lane_m = 0.5 * scene.section.lane_width_m
+        self._wetness, self._visibility_m = scene.atmosphere.wetness, scene.atmosphere.visibility_m
+        self._horizon = np.round(255 * np.clip(scene.atmosphere.horizon, 0, 1)).astype(np.int64)
 
     def draw(
-        self, picture: np.ndarray, s_m: np.ndarray, d_m: np.ndarray, level_s: np.ndarray, level_d: np.ndarray
-    ) -> np.ndarray:
-        """Fill ``picture`` (R, W, 3) with the ground at (s, d) (R, W) float32, and return its surface classes (R, W).
+        self,
+        picture: np.ndarray,
+        class_map: np.ndarray,
+        lane_mask: np.ndarray,
+        s_m: np.ndarray,
+        d_m: np.ndarray,
+        forward_m: np.ndarray,
+        footprint_m: np.ndarray,
+    ) -> None:
+        """Draw the ground at road coordinates (s, d) (R, W) float32 into the last R rows of pictures (H, W).
 
-        ``level_s``, ``level_d`` (R,) are the resolutions of each row.
+        A wet road mirrors what stands in the rows above, the more, the flatter one looks at it; haze mixes every row
+        with the horizon's colour by its distance.
+
+        Args:
+            picture: (H, W, 3) uint8, whose rows above the ground are drawn already.
+            class_map: uint8, gets ``VERGE`` to ``MARKING``.
+            lane_mask: bool, gets the own lane with the markings on it.
+            forward_m: (R,) distance of each row.
+            footprint_m: (2, R) what a pixel of each row covers along and across the road.
         """
-        period = np.floor(s_m * np.float32(1 / PERIOD_M))
-        s_in = s_m - period * np.float32(PERIOD_M)
-        map_s = s_in * self._texels_a_metre_s[level_s]
-        map_s += self._zero_s[level_s]
-        map_d = (np.float32(HALF_WIDTH_M) - d_m) * self._texels_a_metre_d[level_d]
-        map_d -= np.float32(0.5)
-        np.minimum(map_d, self._last_row[level_d], out=map_d)
-        np.maximum(map_d, 0, out=map_d)
-        map_d += self._first_row[level_d]
-        label_s = s_in * np.float32(1 / TEXEL_S_M) - np.float32(0.5)
-        label_d = (np.float32(HALF_WIDTH_M - 0.5 * TEXEL_D_M) - d_m) * np.float32(1 / TEXEL_D_M)
-        np.minimum(label_d, np.float32(N_D - 1), out=label_d)
-        np.maximum(label_d, 0, out=label_d)
-        first, last = int(period.min()), int(period.max())
-        tiles = self._tile_order[np.arange(first, last + 1) % len(self._tile_order)]
-        if tiles.any():
-            # Period by period, as few are in view: cheaper than to look up every pixel's.
-            tile = np.full(period.shape, tiles[0], np.float32)
-            for i in range(1, len(tiles)):
-                if tiles[i] != tiles[i - 1]:
-                    tile += (period >= first + i) * np.float32(tiles[i] - tiles[i - 1])
-            map_d += tile * np.float32(self._rows_a_tile)
-            label_d += tile * np.float32(N_D)
-        cv2.remap(self._atlas, map_s, map_d, cv2.INTER_LINEAR, dst=picture)
-        return cv2.remap(self._surface, label_s, label_d, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)
+        _draw(
+            picture, class_map, lane_mask, len(picture) - len(s_m), s_m, d_m, forward_m, footprint_m, self._texels,
+            self._surface, self._tile_order, self._half_lane_m, self._wetness, self._visibility_m, self._horizon,
+        )  # fmt: skip
+
+
+@compiled
+def _fill(tile: np.ndarray, atlas: np.ndarray) -> None:
+    """All resolutions of ``tile`` (N_D, N_S, 3) into ``atlas`` (N_ROWS, N_COLUMNS) uint32: means of two, rounded."""
+    for i in range(N_D):
+        for j in range(N_S):
+            atlas[i, j] = tile[i, j, 0] | (tile[i, j, 1] << 8) | (tile[i, j, 2] << 16)
+    for level in range(1, N_LEVELS_D):
+        above, below = _FIRST_ROW[level - 1], _FIRST_ROW[level]
+        for i in range(N_D >> level):
+            for j in range(N_S):
+                atlas[below + i, j] = _mean(atlas[above + 2 * i, j], atlas[above + 2 * i + 1, j])
+    for i in range(N_ROWS):
+        for level in range(1, N_LEVELS_S):
+            left, right = _FIRST_COLUMN[level - 1], _FIRST_COLUMN[level]
+            for j in range(N_S >> level):
+                atlas[i, right + j] = _mean(atlas[i, left + 2 * j], atlas[i, left + 2 * j + 1])
+
+
+@compiled
+def _mean(first: np.uint32, second: np.uint32) -> np.uint32:
+    """Of two colours, byte by byte, rounded up: a + b = 2 (a | b) - (a ^ b)."""
+    return np.uint32((first | second) - (((first ^ second) & np.uint32(0xFEFEFEFE)) >> np.uint32(1)))
+
+
+@compiled
+def _level(footprint_m: float, texel_m: float, n_levels: int) -> int:
+    """The resolution for pixels that cover this much ground."""
+    return min(max(math.floor(math.log2(max(footprint_m, 1e-6) / texel_m) - SHARPER + 0.5), 0), n_levels - 1)
+
+
+@compiled
+def _draw(
+    picture: np.ndarray, class_map: np.ndarray, lane_mask: np.ndarray, top: int, s_m: np.ndarray, d_m: np.ndarray,
+    forward_m: np.ndarray, footprint_m: np.ndarray, texels: np.ndarray, surface: np.ndarray, order: np.ndarray,
+    half_lane_m: float, wetness: float, visibility_m: float, horizon: np.ndarray,
+) -> None:  # fmt: skip
+    n_rows, width = s_m.shape
+    n_order = len(order)
+    last_period, tile = 0, order[0]
+    air = lanes_of(horizon[0], horizon[1], horizon[2])
+    for row in range(n_rows):
+        level_s = _level(footprint_m[0, row], TEXEL_S_M, N_LEVELS_S)
+        level_d = _level(footprint_m[1, row], TEXEL_D_M, N_LEVELS_D)
+        n_s, n_d = N_S >> level_s, N_D >> level_d
+        first_row, first_column = _FIRST_ROW[level_d], _FIRST_COLUMN[level_s]
+        per_metre_s, per_metre_d = 1.0 / (TEXEL_S_M * (1 << level_s)), 1.0 / (TEXEL_D_M * (1 << level_d))
+        far_m = forward_m[row]
+        haze = ONE - weight_of(math.exp(-far_m / visibility_m))
+        shine = weight_of(wetness * 0.75 * far_m / (far_m + 14.0))
+        mirrored = min(max(top - 1 - row, 0), max(top - 1, 0))
+        for column in range(width):
+            s, d = float(s_m[row, column]), float(d_m[row, column])
+            period = math.floor(s * (1.0 / PERIOD_M))
+            s -= period * PERIOD_M
+            if period != last_period:
+                last_period, tile = period, order[period % n_order]
+            # The four texels around the place and their weights.
+            x = s * per_metre_s - 0.5
+            y = min(max((HALF_WIDTH_M - d) * per_metre_d - 0.5, 0.0), n_d - 1.0)
+            x0, y0 = math.floor(x), int(y)
+            right, lower = weight_of(x - x0), weight_of(y - y0)
+            x1, y1 = x0 + 1, min(y0 + 1, n_d - 1) + first_row
+            x0, x1 = (
+                first_column + (x0 + n_s if x0 < 0 else x0),
+                first_column + (x1 - n_s if x1 >= n_s else x1),
+            )
+            y0 += first_row
+            above = mix(lanes(texels[tile, y0, x0]), lanes(texels[tile, y0, x1]), right)
+            below = mix(lanes(texels[tile, y1, x0]), lanes(texels[tile, y1, x1]), right)
+            colour = mix(above, below, lower)
+            label_row = min(max(int((HALF_WIDTH_M - d) * (1.0 / TEXEL_D_M)), 0), N_D - 1)
+            label = surface[tile, label_row, min(int(s * (1.0 / TEXEL_S_M)), N_S - 1)]
+            in_lane = label >= _ROAD and abs(d) < half_lane_m
+            lane_mask[top + row, column] = in_lane
+            class_map[top + row, column] = _LANE if in_lane and label == _ROAD else label
+            if wetness > 0 and label >= _ROAD:
+                sky = picture[mirrored, column]
+                colour = mix(colour, lanes_of(sky[0], sky[1], sky[2]), shine)
+            colour = mix(colour, air, haze)
+            for k in range(3):
+                picture[top + row, column, k] = lane(colour, k)

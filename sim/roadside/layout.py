@@ -7,7 +7,8 @@ from bisect import bisect_left
 
 import numpy as np
 
-from sim.road import Road
+from sim.compiled import compiled
+from sim.road import STEP_M, Road
 from sim.roadside.placement import Roadside
 from sim.roadside.sprites import KINDS, SPRITES
 
@@ -35,13 +36,6 @@ def road_points(road: Road, along_m: np.ndarray, lateral_m: np.ndarray | float) 
     return x_m, y_m, heading
 
 
-def to_camera(x_m: np.ndarray, y_m: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and left of world points, seen from a pose of the lens."""
-    cos, sin = math.cos(pose[2]), math.sin(pose[2])
-    dx, dy = x_m - pose[0], y_m - pose[1]
-    return dx * cos + dy * sin, dy * cos - dx * sin
-
-
 def _stands_free(road: Road, x_m: np.ndarray, y_m: np.ndarray, lateral_m: np.ndarray) -> np.ndarray:
     """Whether no other part of the road comes near: a winding road must not run through its own trees."""
     points_x, points_y = road.x_m[::5], road.y_m[::5]
@@ -53,7 +47,12 @@ def _stands_free(road: Road, x_m: np.ndarray, y_m: np.ndarray, lateral_m: np.nda
 
 
 class ObjectLayout:
-    """The objects of a roadside laid along one road: what stands has its place once and for all."""
+    """The objects of a roadside laid along one road: what stands has its place once and for all.
+
+    Attributes:
+        upright: (n, 11) table of what stands, sorted along the road.
+        cars: (m, 11) the same of what moves, as ``place_cars`` left it.
+    """
 
     def __init__(self, roadside: Roadside, road: Road) -> None:
         self.road = road
@@ -77,9 +76,10 @@ class ObjectLayout:
         table[:, HEADING] += np.where(turned, np.pi, 0.0)
         stands = np.flatnonzero(~moves & ~is_panel)
         free = _stands_free(road, table[stands, X], table[stands, Y], roadside.lateral_m[stands])
-        self._standing = table[stands[free]]
+        self.upright = table[stands[free]]
         self._standing_along: list[float] = roadside.along_m[stands[free]].tolist()
         self._moving = table[moves]
+        self.cars = self._moving.copy()
         self._moving_along, self._moving_lateral = roadside.along_m[moves], roadside.lateral_m[moves]
         self._speed = roadside.speed_mps[moves]
         self._lay_panels(roadside, is_panel)
@@ -95,23 +95,41 @@ class ObjectLayout:
         self._panels_along: list[float] = along.tolist()
         self._panel_reach_m = float(half.max()) if len(half) else 0.0
 
-    def upright(self, s_m: float, time_s: float, far_m: float) -> np.ndarray:
-        """Rows of the table for what stands or drives from a little behind ``s_m`` to ``far_m`` ahead."""
+    def standing(self, s_m: float, far_m: float) -> tuple[int, int]:
+        """The rows of ``upright`` for what stands from a little behind ``s_m`` to ``far_m`` ahead."""
         low = bisect_left(self._standing_along, s_m - _BEHIND_M)
-        high = bisect_left(self._standing_along, s_m + far_m + _FARTHER_M)
-        standing = self._standing[low:high]
-        if not len(self._moving):
-            return standing
-        along = (self._moving_along + self._speed * time_s) % self.road.length_m
-        here = np.flatnonzero(np.abs(along - (s_m + 0.5 * far_m)) < 0.5 * far_m + _BEHIND_M)
-        if not len(here):
-            return standing
-        cars = self._moving[here]
-        cars[:, X], cars[:, Y], heading = road_points(self.road, along[here], self._moving_lateral[here])
-        cars[:, HEADING] = heading + self._direction[here]
-        return np.concatenate([standing, cars])
+        return low, bisect_left(self._standing_along, s_m + far_m + _FARTHER_M)
+
+    def place_cars(self, s_m: float, time_s: float, far_m: float) -> int:
+        """Move the cars' rows of ``cars`` to where they are; returns how many, from the first row on, are near."""
+        road = self.road
+        return _place_cars(
+            self._moving, self._moving_along, self._moving_lateral, self._speed, self._direction, time_s,
+            s_m, far_m, road.length_m, road.x_m, road.y_m, road.heading_rad, self.cars,
+        )  # fmt: skip
 
     def panels(self, s_m: float, far_m: float) -> np.ndarray:
         """Rows of the table of panels for the stretch ahead."""
         low = bisect_left(self._panels_along, s_m - self._panel_reach_m - _BEHIND_M)
         return self._panels[low : bisect_left(self._panels_along, s_m + far_m + self._panel_reach_m)]
+
+
+@compiled
+def _place_cars(
+    table: np.ndarray, along_m: np.ndarray, lateral_m: np.ndarray, speed_mps: np.ndarray, direction: np.ndarray,
+    time_s: float, s_m: float, far_m: float, length_m: float,
+    road_x: np.ndarray, road_y: np.ndarray, road_heading: np.ndarray, cars: np.ndarray,
+) -> int:  # fmt: skip
+    n = 0
+    for i in range(len(table)):
+        along = (along_m[i] + speed_mps[i] * time_s) % length_m
+        if abs(along - (s_m + 0.5 * far_m)) < 0.5 * far_m + _BEHIND_M:
+            k = min(int(along / STEP_M), len(road_x) - 2)
+            share = along / STEP_M - k
+            heading = road_heading[k] + share * (road_heading[k + 1] - road_heading[k])
+            cars[n] = table[i]
+            cars[n, X] = road_x[k] + share * (road_x[k + 1] - road_x[k]) - lateral_m[i] * math.sin(heading)
+            cars[n, Y] = road_y[k] + share * (road_y[k + 1] - road_y[k]) + lateral_m[i] * math.cos(heading)
+            cars[n, HEADING] = heading + direction[i]
+            n += 1
+    return n

@@ -2,63 +2,113 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
-import cv2
 import numpy as np
 
+from sim.compiled import compiled, to_byte
 from sim.look.atmosphere import Atmosphere
+from sim.roadside.strips import (
+    DEPTH,
+    F0,
+    F1,
+    G0,
+    G1,
+    HEIGHT_M,
+    KIND,
+    L0,
+    L1,
+    LEFT,
+    NEAR_M,
+    QUAD,
+    SPRITE,
+    SURFACE,
+    TALL,
+    TOP,
+    UPRIGHT,
+    WIDTH,
+)  # fmt: skip
 from sim.surface_class import SurfaceClass
-
-Glow = tuple[float, float, float, tuple[float, float, float], int]
-"""Column, row and radius in pixels, colour (0 to 255), and the class of the thing that shines."""
 
 WINDOWS_FROM = 0.1
 """Darkness from which windows and street lamps are lit; cars have theirs on as soon as the own car has."""
 MIN_RADIUS_PX = 1.2
-_GLOW_PX = 33
+MAX_GLOWS = 200
 _SMALL_PX = 2
+_radius = np.linspace(0.0, 1.0, 65)
+_GLOW = np.minimum(0.75 * np.exp(-((_radius / 0.22) ** 2)) + 0.35 * (1.0 - _radius) ** 2, 1.0) * (_radius < 1)
+"""How bright a glow is by its radius: a core in a wide soft halo."""
 
 
-@functools.cache
-def _glow() -> np.ndarray:
-    """A bright core in a wide soft halo, float32 (n, n) in [0, 1]."""
-    axis = np.linspace(-1, 1, _GLOW_PX, dtype=np.float32)
-    distance = np.hypot(axis[:, None], axis[None])
-    glow = 0.75 * np.exp(-((distance / 0.22) ** 2)) + 0.35 * np.clip(1 - distance, 0, 1) ** 2
-    return np.where(distance < 1, np.minimum(glow, 1.0), 0).astype(np.float32)
+def lit_classes(atmosphere: Atmosphere) -> np.ndarray:
+    """Whether the lamps of things of each ``SurfaceClass`` are on, (n_classes,) bool."""
+    lit = np.full(len(SurfaceClass), atmosphere.darkness >= WINDOWS_FROM)
+    lit[SurfaceClass.VEHICLE] |= atmosphere.headlights
+    return lit
 
 
-def is_lit(surface: int, atmosphere: Atmosphere) -> bool:
-    """Whether the lamps of things of a class are on."""
-    return atmosphere.darkness >= WINDOWS_FROM or (surface == SurfaceClass.VEHICLE and atmosphere.headlights)
+@compiled
+def see_glows(
+    things: np.ndarray, class_map: np.ndarray, lamps: np.ndarray, lamps_of: np.ndarray, is_lit: np.ndarray,
+    camera: np.ndarray, visibility_m: float,
+) -> np.ndarray:  # fmt: skip
+    """Glows (n, 6) of the lamps of ``things`` that nothing of another class hides.
 
-
-def retain_visible(glows: list[Glow], class_map: np.ndarray) -> list[Glow]:
-    """Those glows whose middle is in the picture and not hidden by a thing of another class."""
+    A glow is its column, row and radius in pixels and its RGB, 0 to 255.
+    """
+    focal_u_px, focal_v_px, horizon_u_px, horizon_v_px, eye_m = camera
     rows, columns = class_map.shape
-    visible = []
-    for glow in glows:
-        u, v = round(glow[0]), round(glow[1])
-        if 0 <= u < columns and 0 <= v < rows:
-            around = class_map[max(v - _SMALL_PX, 0) : v + _SMALL_PX + 1, max(u - 1, 0) : u + 2]
-            if (around == glow[4]).any():
-                visible.append(glow)
-    return visible
+    glows, n = np.empty((MAX_GLOWS, 6)), 0
+    for i in range(len(things)):
+        thing = things[i]
+        surface = int(thing[SURFACE])
+        if thing[KIND] == QUAD or not is_lit[surface]:
+            continue
+        first, end = lamps_of[int(thing[SPRITE])]
+        for k in range(first, end):
+            x, y = lamps[k, 0], lamps[k, 1]
+            if thing[KIND] == UPRIGHT:
+                u, v, depth_m = thing[LEFT] + x * thing[WIDTH], thing[TOP] + y * thing[TALL], thing[DEPTH]
+            else:
+                depth_m = thing[F0] + x * (thing[F1] - thing[F0])
+                left_m = thing[L0] + x * (thing[L1] - thing[L0])
+                below_m = eye_m - thing[G0] - x * (thing[G1] - thing[G0]) - (1 - y) * thing[HEIGHT_M]
+                u, v = (
+                    horizon_u_px - focal_u_px * left_m / depth_m,
+                    horizon_v_px + focal_v_px * below_m / depth_m,
+                )
+            if (
+                depth_m <= NEAR_M
+                or n == MAX_GLOWS
+                or not (-0.5 <= u < columns - 0.5 and -0.5 <= v < rows - 0.5)
+            ):
+                continue
+            column, row = int(u + 0.5), int(v + 0.5)
+            around = class_map[max(row - _SMALL_PX, 0) : row + _SMALL_PX + 1, max(column - 1, 0) : column + 2]
+            if not (around == surface).any():
+                continue
+            # A lamp reaches further through the air than what is only lit.
+            clear = math.exp(-0.6 * depth_m / visibility_m)
+            radius_px = min(max(lamps[k, 2] * focal_v_px / depth_m, MIN_RADIUS_PX), 0.25 * columns)
+            glows[n, 0], glows[n, 1], glows[n, 2] = u, v, radius_px
+            glows[n, 3:] = clear * lamps[k, 3:]
+            n += 1
+    return glows[:n]
 
 
-def draw_glow(picture: np.ndarray, glow: Glow) -> None:
-    """Add a glow to ``picture``; where it is bright already it saturates."""
-    u_px, v_px, radius_px, colour, _ = glow
-    reach = min(max(radius_px, MIN_RADIUS_PX), 0.25 * picture.shape[1])
-    rows, columns = picture.shape[:2]
-    x0, x1 = max(math.floor(u_px - reach), 0), min(math.ceil(u_px + reach) + 1, columns)
-    y0, y1 = max(math.floor(v_px - reach), 0), min(math.ceil(v_px + reach) + 1, rows)
-    if x0 >= x1 or y0 >= y1:
-        return
-    step = (_GLOW_PX - 1) / (2 * reach)
-    matrix = np.array([[step, 0, (x0 - u_px + reach) * step], [0, step, (y0 - v_px + reach) * step]])
-    tile = cv2.warpAffine(_glow(), matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    place = picture[y0:y1, x0:x1]
-    cv2.add(place, cv2.convertScaleAbs(cv2.transform(tile, np.array(colour)[:, None])), dst=place)
+@compiled
+def add_glows(picture: np.ndarray, glows: np.ndarray) -> None:
+    """Add glows to a picture (H, W, 3) uint8; where it is bright already it saturates."""
+    height, width = picture.shape[:2]
+    n = len(_GLOW) - 1
+    for i in range(len(glows)):
+        u, v, radius = glows[i, :3]
+        for row in range(max(math.ceil(v - radius), 0), min(math.floor(v + radius) + 1, height)):
+            for column in range(max(math.ceil(u - radius), 0), min(math.floor(u + radius) + 1, width)):
+                place = n * math.hypot(column - u, row - v) / radius
+                if place >= n:
+                    continue
+                k = int(place)
+                bright = _GLOW[k] + (place - k) * (_GLOW[k + 1] - _GLOW[k])
+                for c in range(3):
+                    picture[row, column, c] = to_byte(picture[row, column, c] + bright * glows[i, 3 + c])

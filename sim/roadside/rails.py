@@ -2,152 +2,185 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
-from sim.camera import Camera
+from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile
 from sim.look.atmosphere import Atmosphere
 from sim.road import Road
-from sim.roadside.layout import Pose, road_points, to_camera
+from sim.roadside.layout import road_points
 from sim.roadside.placement import Barrier
+from sim.roadside.strips import BOTTOM0, BOTTOM1, DEPTH, KIND, NEAR_M, QUAD, RED, TOP0, TOP1, U0, U1
 
-RailItem = tuple[float, np.ndarray, tuple[float, ...]]
-"""One quad to fill: depth, corners (4, 2) int32 in 1 / 2**SHIFT pixels, colour 0 to 255."""
-
-SHIFT = 4
 _STEP_M = 2.0
 _STRIDES = np.array([0, 1, 2, 3, 5, 8, 12, 18, 28, 51])
 """Points ahead that are joined, in steps: closer where they are near."""
-_NEAR_M = 1.5
 _FAR_M = 104.0
 _POSTS_TO_M = 35.0
 _POST_M = 0.12
 _THIN_PX = 0.1
 _FOLD = (0.40, 0.62)
 """The fold in the middle of a beam lies in its own shadow: shares of its height."""
+_OFF_GROUND_M = 0.2
+"""A barrier that begins higher than this is a beam on posts."""
 
 
 class Rails:
-    """All barriers of a roadside laid along one road, seen through one camera in one atmosphere."""
+    """All barriers of a roadside laid along one road, in one atmosphere."""
 
-    def __init__(
-        self, barriers: Sequence[Barrier], road: Road, camera: Camera, atmosphere: Atmosphere
-    ) -> None:
-        self._camera = camera
+    def __init__(self, barriers: Sequence[Barrier], road: Road, atmosphere: Atmosphere) -> None:
         self._visibility_m = atmosphere.visibility_m
         self._horizon = 255 * np.clip(atmosphere.horizon, 0, 1).astype(np.float64)
-        self._start = np.array([barrier.start_m for barrier in barriers])
-        self._end = np.array([min(barrier.end_m, road.length_m) for barrier in barriers])
-        self._bottom = np.array([barrier.bottom_m for barrier in barriers])
-        self._top = np.array([barrier.top_m for barrier in barriers])
-        colours = np.array([barrier.colour for barrier in barriers]).reshape(-1, 3)
-        self._colour = 255 * np.minimum(colours * atmosphere.light, 1)
+        start = np.array([barrier.start_m for barrier in barriers], float)
+        end = np.array([min(barrier.end_m, road.length_m) for barrier in barriers], float)
+        colours = np.array([barrier.colour for barrier in barriers], float).reshape(-1, 3)
+        heights = np.array([(barrier.bottom_m, barrier.top_m) for barrier in barriers], float).reshape(-1, 2)
+        light = np.asarray(atmosphere.light, np.float64)
+        # start, end, bottom, top, RGB
+        self._barriers = np.column_stack([start, end, heights, 255 * np.minimum(colours * light, 1)])
         along, lateral, posts = [], [], []
         for number, barrier in enumerate(barriers):
-            points = np.append(np.arange(self._start[number], self._end[number], _STEP_M), self._end[number])
+            points = np.append(np.arange(start[number], end[number], _STEP_M), end[number])
             along.append(points)
             lateral.append(np.full(len(points), barrier.lateral_m))
             if barrier.post_spacing_m:
-                places = np.arange(self._start[number], self._end[number], barrier.post_spacing_m)
+                places = np.arange(start[number], end[number], barrier.post_spacing_m)
                 posts += [(place, barrier.lateral_m, number) for place in places]
         self._first = np.cumsum([0, *(len(points) for points in along)])
-        self._x, self._y, _ = road_points(road, np.concatenate([[], *along]), np.concatenate([[], *lateral]))
-        post = np.array(sorted(posts)).reshape(-1, 3)
-        self._post_along, self._post_owner = post[:, 0], post[:, 2].astype(np.int64)
-        self._post_x, self._post_y, _ = road_points(road, post[:, 0], post[:, 1])
+        x, y, _ = road_points(road, np.concatenate([[], *along]), np.concatenate([[], *lateral]))
+        self._points = np.column_stack([x, y])
+        post = np.array(sorted(posts), float).reshape(-1, 3)
+        x, y, _ = road_points(road, post[:, 0], post[:, 1])
+        self._posts = np.column_stack([post[:, 0], x, y, post[:, 2]])
 
-    def items(self, profile: GroundProfile, s_m: float, pose: Pose) -> list[RailItem]:
-        """The quads seen from a pose of the lens beside arc length ``s_m``."""
-        near = np.flatnonzero((self._start < s_m + _FAR_M) & (self._end > s_m - 1.0))
-        if not len(near):
-            return []
-        return self._beams(near, profile, s_m, pose) + self._posts(profile, s_m, pose)
+    def see(
+        self,
+        things: np.ndarray,
+        n: int,
+        profile: GroundProfile,
+        s_m: float,
+        pose: np.ndarray,
+        camera: np.ndarray,
+    ) -> int:
+        """Add the quads seen from ``pose`` to the ``n`` rows of ``things`` that are taken; returns how many are."""
+        if not len(self._barriers):
+            return n
+        ground = profile.forward_m, profile.height_m, profile.crest_px
+        return _see(
+            things, n, *ground, s_m, pose, camera, self._barriers, self._first, self._points, self._posts,
+            self._visibility_m, self._horizon,
+        )  # fmt: skip
 
-    def _beams(self, near: np.ndarray, profile: GroundProfile, s_m: float, pose: Pose) -> list[RailItem]:
-        camera = self._camera
-        step = np.maximum((s_m - self._start[near]) // _STEP_M, 0).astype(np.int64)
-        chosen = np.minimum(
-            (self._first[near] + step)[:, None] + _STRIDES, self._first[near + 1][:, None] - 1
-        )
-        f, left = to_camera(self._x[chosen], self._y[chosen], pose)
-        half = max(camera.horizon_u_px, camera.width_px - camera.horizon_u_px) / camera.focal_u_px * f
-        # Left out: behind the lens, of no length, or with both ends outside on the same side.
-        seen = (f > _NEAR_M) & (f < _FAR_M)
-        seen = (seen[:, 1:] | seen[:, :-1]) & (chosen[:, 1:] > chosen[:, :-1])
-        seen &= ~(
-            ((left > half)[:, 1:] & (left > half)[:, :-1]) | ((left < -half)[:, 1:] & (left < -half)[:, :-1])
-        )
-        row, column = np.nonzero(seen)
-        if not len(row):
-            return []
-        f0, f1 = f[row, column], f[row, column + 1]
-        l0, l1 = left[row, column], left[row, column + 1]
-        if min(f0.min(), f1.min()) < _NEAR_M:  # begin or end exactly at the near plane
-            span = np.where(f1 == f0, 1.0, f1 - f0)
-            crossing = l0 + (_NEAR_M - f0) / span * (l1 - l0)
-            l0, l1 = np.where(f0 < _NEAR_M, crossing, l0), np.where(f1 < _NEAR_M, crossing, l1)
-            f0, f1 = np.maximum(f0, _NEAR_M), np.maximum(f1, _NEAR_M)
-        owner = near[row]
-        ends_f = np.stack([f0, f1])
-        u = camera.horizon_u_px - camera.focal_u_px * np.stack([l0, l1]) / ends_f
-        bottom, top = self._edges(profile, ends_f, self._bottom[owner], self._top[owner])
-        shade = 1 + 0.05 * np.sin(12.9898 * chosen[row, column])
-        shown = (bottom - top).max(axis=0) > _THIN_PX
-        corners, depth = (
-            np.array([u[0], top[0], u[1], top[1], u[1], bottom[1], u[0], bottom[0]]).T,
-            0.5 * (f0 + f1),
-        )
-        colour = self._colour[owner] * shade[:, None]
-        corners, depth, colour, owner = corners[shown], depth[shown], colour[shown], owner[shown]
-        fold = (self._bottom[owner] > 0.2) & (corners[:, 7] - corners[:, 1] > 3.0)
-        if fold.any():
-            beam = corners[fold]
-            a, b = beam[:, 7] - beam[:, 1], beam[:, 5] - beam[:, 3]
-            beam[:, 1], beam[:, 7] = beam[:, 1] + _FOLD[0] * a, beam[:, 1] + _FOLD[1] * a
-            beam[:, 3], beam[:, 5] = beam[:, 3] + _FOLD[0] * b, beam[:, 3] + _FOLD[1] * b
-            corners, depth = np.concatenate([corners, beam]), np.concatenate([depth, depth[fold] - 0.01])
-            colour = np.concatenate([colour, 0.66 * colour[fold]])
-        return self._coloured(corners, depth, colour)
 
-    def _posts(self, profile: GroundProfile, s_m: float, pose: Pose) -> list[RailItem]:
-        camera = self._camera
-        low, high = np.searchsorted(self._post_along, (s_m, s_m + _POSTS_TO_M))
-        if low == high:
-            return []
-        f, left = to_camera(self._post_x[low:high], self._post_y[low:high], pose)
-        seen = f > _NEAR_M
-        f, left, owner = f[seen], left[seen], self._post_owner[low:high][seen]
+@compiled
+def _see(
+    things: np.ndarray, n: int, far_m: np.ndarray, height_m: np.ndarray, crest_px: np.ndarray, s_m: float,
+    pose: np.ndarray, camera: np.ndarray, barriers: np.ndarray, first: np.ndarray, points: np.ndarray,
+    posts: np.ndarray, visibility_m: float, horizon: np.ndarray,
+) -> int:  # fmt: skip
+    focal_u_px, horizon_u_px, half = camera[0], camera[2], camera[5]
+    x, y, cos, sin = pose
+    for owner in range(len(barriers)):
+        start_m, end_m, low_m, high_m = barriers[owner, :4]
+        if not (start_m < s_m + _FAR_M and end_m > s_m - 1.0):
+            continue
+        step = first[owner] + max(int((s_m - start_m) // _STEP_M), 0)
+        f1 = l1 = 0.0
+        for i in range(len(_STRIDES)):
+            f0, l0 = f1, l1
+            at = min(step + _STRIDES[i], first[owner + 1] - 1)
+            dx, dy = points[at, 0] - x, points[at, 1] - y
+            f1, l1 = dx * cos + dy * sin, dy * cos - dx * sin
+            if i == 0 or at == min(step + _STRIDES[i - 1], first[owner + 1] - 1):
+                continue
+            # Left out: behind the lens, too far, or with both ends outside on the same side.
+            if (f0 <= NEAR_M and f1 <= NEAR_M) or (f0 >= _FAR_M and f1 >= _FAR_M):
+                continue
+            if (l0 > half * f0 and l1 > half * f1) or (l0 < -half * f0 and l1 < -half * f1):
+                continue
+            fa, la, fb, lb = f0, l0, f1, l1
+            if fa < NEAR_M:  # begin or end exactly at the near plane
+                fa, la = NEAR_M, l0 + (NEAR_M - f0) / (f1 - f0) * (l1 - l0)
+            elif fb < NEAR_M:
+                fb, lb = NEAR_M, l0 + (NEAR_M - f0) / (f1 - f0) * (l1 - l0)
+            bottom_a, top_a = _edges(fa, low_m, high_m, camera, far_m, height_m, crest_px)
+            bottom_b, top_b = _edges(fb, low_m, high_m, camera, far_m, height_m, crest_px)
+            if max(bottom_a - top_a, bottom_b - top_b) <= _THIN_PX or n + 2 > len(things):
+                continue
+            shade, depth_m = 1 + 0.05 * math.sin(12.9898 * (step + _STRIDES[i - 1])), 0.5 * (fa + fb)
+            ua, ub = horizon_u_px - focal_u_px * la / fa, horizon_u_px - focal_u_px * lb / fb
+            _add(things[n], depth_m, ua, top_a, bottom_a, ub, top_b, bottom_b)
+            _colour(things[n], barriers[owner, 4:], shade, visibility_m, horizon)
+            n += 1
+            if low_m > _OFF_GROUND_M and bottom_a - top_a > 3.0:
+                a, b = bottom_a - top_a, bottom_b - top_b
+                _add(
+                    things[n], depth_m - 0.01, ua, top_a + _FOLD[0] * a, top_a + _FOLD[1] * a,
+                    ub, top_b + _FOLD[0] * b, top_b + _FOLD[1] * b,
+                )  # fmt: skip
+                _colour(things[n], barriers[owner, 4:], 0.66 * shade, visibility_m, horizon)
+                n += 1
+    for i in range(np.searchsorted(posts[:, 0], s_m), np.searchsorted(posts[:, 0], s_m + _POSTS_TO_M)):
+        dx, dy = posts[i, 1] - x, posts[i, 2] - y
+        f, left = dx * cos + dy * sin, dy * cos - dx * sin
+        if f <= NEAR_M or n == len(things):
+            continue
+        owner = int(posts[i, 3])
         # A beam hides its posts' upper part; in front of a wall they are seen as a whole.
-        top_m = np.where(self._bottom[owner] > 0.2, self._bottom[owner], self._top[owner])
-        bottom, top = self._edges(profile, f, 0.0, top_m)
-        u, half = camera.horizon_u_px - camera.focal_u_px * left / f, 0.5 * _POST_M * camera.focal_u_px / f
-        corners = np.stack([u - half, top, u + half, top, u + half, bottom, u - half, bottom], axis=-1)
-        seen = (u > -half) & (u < camera.width_px + half) & (bottom > top + 0.5)
-        return self._coloured(corners[seen], f[seen] + 0.02, 0.55 * self._colour[owner[seen]])
-
-    def _edges(
-        self, profile: GroundProfile, f: np.ndarray, bottom_m: np.ndarray | float, top_m: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the lower and upper edge, what a crest hides cut off."""
-        camera = self._camera
-        scale = camera.focal_v_px / f
-        ground = camera.horizon_v_px + scale * (camera.height_m - profile.height_at(f))
-        crest = profile.crest_at(f)
-        limit = np.where(crest < ground - 0.5, crest, np.inf)
-        return np.minimum(ground - scale * bottom_m, limit), np.minimum(ground - scale * top_m, limit)
-
-    def _coloured(self, corners: np.ndarray, depth_m: np.ndarray, colour: np.ndarray) -> list[RailItem]:
-        clear = np.exp(-depth_m / self._visibility_m)[:, None]
-        mixed = (clear * colour + (1 - clear) * self._horizon).tolist()
-        points = np.round(np.clip(corners, -4000, 8000) * (1 << SHIFT)).astype(np.int32).reshape(-1, 4, 2)
-        return list(zip(depth_m.tolist(), points, mixed, strict=True))
+        low_m, high_m = barriers[owner, 2], barriers[owner, 3]
+        bottom, top = _edges(
+            f, 0.0, low_m if low_m > _OFF_GROUND_M else high_m, camera, far_m, height_m, crest_px
+        )
+        u, wide = horizon_u_px - focal_u_px * left / f, 0.5 * _POST_M * focal_u_px / f
+        if bottom > top + 0.5:
+            _add(things[n], f + 0.02, u - wide, top, bottom, u + wide, top, bottom)
+            _colour(things[n], barriers[owner, 4:], 0.55, visibility_m, horizon)
+            n += 1
+    return n
 
 
-def draw_rail(picture: np.ndarray, class_map: np.ndarray, item: RailItem, surface: int) -> None:
-    """Fill one quad, with smooth edges in the picture and hard ones in the class map."""
-    _, points, colour = item
-    cv2.fillConvexPoly(picture, points, colour, cv2.LINE_AA, SHIFT)
-    cv2.fillConvexPoly(class_map, points, surface, cv2.LINE_8, SHIFT)
+@compiled
+def _edges(
+    f: float, low_m: float, high_m: float, camera: np.ndarray,
+    far_m: np.ndarray, height_m: np.ndarray, crest_px: np.ndarray,
+) -> tuple[float, float]:  # fmt: skip
+    """Rows of the lower and upper edge at a distance, what a crest hides cut off."""
+    scale = camera[1] / f
+    ground = camera[3] + scale * (camera[4] - interpolate(f, far_m, height_m))
+    crest = interpolate(f, far_m, crest_px)
+    limit = crest if crest < ground - 0.5 else np.inf
+    return min(ground - scale * low_m, limit), min(ground - scale * high_m, limit)
+
+
+@compiled
+def _add(
+    quad: np.ndarray,
+    depth_m: float,
+    u0: float,
+    top0: float,
+    bottom0: float,
+    u1: float,
+    top1: float,
+    bottom1: float,
+) -> None:
+    quad[KIND], quad[DEPTH] = QUAD, depth_m
+    quad[U0], quad[TOP0], quad[BOTTOM0], quad[U1], quad[TOP1], quad[BOTTOM1] = (
+        u0,
+        top0,
+        bottom0,
+        u1,
+        top1,
+        bottom1,
+    )
+
+
+@compiled
+def _colour(
+    quad: np.ndarray, colour: np.ndarray, shade: float, visibility_m: float, horizon: np.ndarray
+) -> None:
+    clear = math.exp(-quad[DEPTH] / visibility_m)
+    for k in range(3):
+        quad[RED + k] = clear * min(colour[k] * shade, 255.0) + (1 - clear) * horizon[k]

@@ -25,6 +25,8 @@ from sim.surface_class import SurfaceClass
 N_VIEWS = 48
 """Pictures of a solid thing, one every 7.5 degrees; view 0 shows its back."""
 MIP_RATIO = 2.0**0.5
+N_KEPT = 256
+"""Painted pictures that are remembered, about half a megabyte each; of those in use ``textures`` has its own copy."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _mips(picture: np.ndarray, largest_px: int) -> tuple[np.ndarray, ...]:
         scale /= MIP_RATIO
 
 
-@functools.cache
+@functools.lru_cache(maxsize=N_KEPT)
 def sprite(index: int) -> Sprite:
     """The painted picture of an index of ``SPRITES``."""
     entry = SPRITES[index]

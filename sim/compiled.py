@@ -1,0 +1,89 @@
+"""Pixel loops in Python, compiled to machine code by Numba on first use and kept on disk for the next process.
+
+A colour of four channels is mixed as one number: ``lanes`` spreads its four bytes over a uint64, 16 bits each, so that
+one multiplication weighs all four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Typed numbers: uint64 with a plain Python int would become a float.
+_MASK, _HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
+_ROUND, ONE = np.uint64(0x0080008000800080), np.uint64(256)
+_8, _16, _32, _48 = np.uint64(8), np.uint64(16), np.uint64(32), np.uint64(48)
+_LOW = np.uint64(0xFF)
+
+
+def compiled(function: F) -> F:
+    """``function`` as machine code; strict IEEE arithmetic, so the same input gives the same bits everywhere."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder to keep it in can be written: each process compiles for itself
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def inlined(function: F) -> F:
+    """A small compiled function that is copied into its callers: a call would count references to its arrays."""
+    return numba.njit(inline="always", error_model="numpy")(function)
+
+
+@compiled
+def interpolate(x: float, xs: np.ndarray, ys: np.ndarray) -> float:
+    """ys at x, linear between increasing ``xs`` (n,), constant beyond them."""
+    low, high = 0, len(xs) - 1
+    if x <= xs[low]:
+        return ys[low]
+    if x >= xs[high]:
+        return ys[high]
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if xs[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return ys[low] + (x - xs[low]) / (xs[high] - xs[low]) * (ys[high] - ys[low])
+
+
+@compiled
+def to_byte(value: float) -> int:
+    """Rounded and held within 0 to 255."""
+    return min(max(int(value + 0.5), 0), 255)
+
+
+@compiled
+def lanes(colour: np.uint32) -> np.uint64:
+    """The four bytes of a uint32 in the four lanes of a uint64."""
+    wide = np.uint64(colour)
+    wide = (wide | (wide << _16)) & _HALVES
+    return (wide | (wide << _8)) & _MASK
+
+
+@compiled
+def lanes_of(red: int, green: int, blue: int) -> np.uint64:
+    """Three bytes in the lanes of a uint64."""
+    return np.uint64(red) | (np.uint64(green) << _16) | (np.uint64(blue) << _32)
+
+
+@compiled
+def mix(first: np.uint64, second: np.uint64, weight: np.uint64) -> np.uint64:
+    """Lanes of ``first`` + weight / 256 (``second`` - ``first``), rounded; ``weight`` is from 0 to 256."""
+    return ((first * (ONE - weight) + second * weight + _ROUND) >> _8) & _MASK
+
+
+@compiled
+def lane(colour: np.uint64, k: int) -> np.int64:
+    """One byte of the lanes of a colour: 0 red, 1 green, 2 blue, 3 alpha."""
+    return np.int64((colour >> np.uint64(16 * k)) & _LOW)
+
+
+@compiled
+def weight_of(share: float) -> np.uint64:
+    """A share from 0 to 1 as the weight of ``mix``."""
+    return np.uint64(share * 256.0 + 0.5)

@@ -1,0 +1,206 @@
+"""Compiled loops that draw upright things, walls and rails into a picture, column by column."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sim.compiled import compiled, inlined, lane, mix, to_byte, weight_of
+from sim.roadside.textures import COLUMNS, OFFSET, ROWS
+from sim.surface_class import SurfaceClass
+
+FAR_M = 100.0
+FADE_M = 18.0
+"""Over this last stretch things fade in, so that nothing pops up."""
+NEAR_M = 1.5
+
+UPRIGHT, PANEL, QUAD = range(3)
+"""Kinds of things in a list of what is to be drawn."""
+N_FIELDS = 14
+KIND, DEPTH, SPRITE, SURFACE, LEVEL = range(5)
+"""Fields of everything (a quad has no picture)."""
+LEFT, TOP, WIDTH, TALL, LAST = range(5, 10)
+"""Of what faces the viewer, in pixels; ``LAST`` is the lowest row that is seen."""
+HEIGHT_M, F0, F1, L0, L1, G0, G1, CREST0, CREST1 = range(5, 14)
+"""Of a panel: height, and for both its ends the place in the camera's axes, the ground's height and the crest."""
+U0, TOP0, BOTTOM0, U1, TOP1, BOTTOM1, RED, GREEN, BLUE = range(5, 14)
+"""Of a quad with two upright sides, in pixels, and its colour, haze included."""
+_BARRIER = int(SurfaceClass.BARRIER)
+_NOTHING = np.uint64(0)
+
+
+@compiled
+def draw_things(
+    picture: np.ndarray, class_map: np.ndarray, things: np.ndarray, order: np.ndarray,
+    texels: np.ndarray, places: np.ndarray, light: np.ndarray, horizon: np.ndarray, visibility_m: float,
+    camera: np.ndarray,
+) -> None:  # fmt: skip
+    """Draw the rows of ``things`` (n, N_FIELDS) in the given order, far to near."""
+    for i in order:
+        thing = things[i]
+        if thing[KIND] == QUAD:
+            _draw_quad(picture, class_map, thing)
+            continue
+        place = places[int(thing[SPRITE]), int(thing[LEVEL])]
+        n_rows, n_columns = place[ROWS], place[COLUMNS]
+        texture = texels[place[OFFSET] : place[OFFSET] + n_rows * n_columns]
+        if thing[KIND] == UPRIGHT:
+            _draw_upright(picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m)
+        else:
+            _draw_panel(
+                picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m, camera
+            )
+
+
+@compiled
+def _air(
+    depth_m: float, visibility_m: float, light: np.ndarray, horizon: np.ndarray
+) -> tuple[int, int, int, int, int, int, int]:
+    """At this depth, in 1 / 256: gain of RGB, what the haze adds to RGB for each unit of alpha, and opacity."""
+    clear = math.exp(-depth_m / visibility_m)
+    fade = 256.0 * min((FAR_M - depth_m) / FADE_M, 1.0)
+    gain, haze = clear * fade, (1.0 - clear) * fade / 255.0
+    return (
+        int(light[0] * gain + 0.5), int(light[1] * gain + 0.5), int(light[2] * gain + 0.5),
+        int(horizon[0] * haze + 0.5), int(horizon[1] * haze + 0.5), int(horizon[2] * haze + 0.5), int(fade + 0.5),
+    )  # fmt: skip
+
+
+@inlined
+def _texel(texture: np.ndarray, n_rows: int, n_columns: int, row: int, column: int) -> np.uint64:
+    """One colour of a texture; outside it is nothing."""
+    is_inside = 0 <= row < n_rows and 0 <= column < n_columns
+    return texture[row * n_columns + column] if is_inside else _NOTHING
+
+
+@inlined
+def _lay(
+    picture: np.ndarray, class_map: np.ndarray, row: int, column: int, colour: np.uint64,
+    air: tuple[int, int, int, int, int, int, int], surface: int,
+) -> None:  # fmt: skip
+    """Lay a premultiplied colour over one pixel."""
+    alpha = lane(colour, 3)
+    through = (65280 - alpha * air[6] + 127) // 255  # 0 to 256
+    for k in range(3):
+        own = min((lane(colour, k) * air[k] + alpha * air[3 + k] + 128) >> 8, 255)
+        picture[row, column, k] = min(own + ((through * picture[row, column, k] + 128) >> 8), 255)
+    if alpha * air[6] >= 32640:
+        class_map[row, column] = surface
+
+
+@compiled
+def _draw_upright(
+    picture: np.ndarray, class_map: np.ndarray, thing: np.ndarray, texture: np.ndarray, n_rows: int, n_columns: int,
+    light: np.ndarray, horizon: np.ndarray, visibility_m: float,
+) -> None:  # fmt: skip
+    left, top, width, tall = thing[LEFT], thing[TOP], thing[WIDTH], thing[TALL]
+    first_column = max(math.floor(left + 0.5), 0)
+    last_column = min(math.ceil(left + width + 0.5), picture.shape[1])
+    first_row, last_row = max(math.floor(top + 0.5), 0), min(math.ceil(thing[LAST] + 0.5), picture.shape[0])
+    air = _air(thing[DEPTH], visibility_m, light, horizon)
+    step_x, step_y, surface = n_columns / width, n_rows / tall, int(thing[SURFACE])
+    for row in range(first_row, last_row):
+        place_y = (row - top) * step_y - 0.5
+        y = math.floor(place_y)
+        lower = weight_of(place_y - y)
+        for column in range(first_column, last_column):
+            place_x = (column - left) * step_x - 0.5
+            x = math.floor(place_x)
+            a = _texel(texture, n_rows, n_columns, y, x)
+            b = _texel(texture, n_rows, n_columns, y, x + 1)
+            c = _texel(texture, n_rows, n_columns, y + 1, x)
+            d = _texel(texture, n_rows, n_columns, y + 1, x + 1)
+            if (a | b | c | d) != _NOTHING:
+                right = weight_of(place_x - x)
+                _lay(
+                    picture,
+                    class_map,
+                    row,
+                    column,
+                    mix(mix(a, b, right), mix(c, d, right), lower),
+                    air,
+                    surface,
+                )
+
+
+@compiled
+def _draw_panel(
+    picture: np.ndarray, class_map: np.ndarray, thing: np.ndarray, texture: np.ndarray, n_rows: int, n_columns: int,
+    light: np.ndarray, horizon: np.ndarray, visibility_m: float, camera: np.ndarray,
+) -> None:  # fmt: skip
+    focal_u_px, focal_v_px, horizon_u_px, horizon_v_px, eye_m = camera
+    f0, l0, df, dl = thing[F0], thing[L0], thing[F1] - thing[F0], thing[L1] - thing[L0]
+    low, high = panel_share(thing, 0), panel_share(thing, 1)
+    u_low = horizon_u_px - focal_u_px * (l0 + low * dl) / (f0 + low * df)
+    u_high = horizon_u_px - focal_u_px * (l0 + high * dl) / (f0 + high * df)
+    first_column = max(math.floor(min(u_low, u_high) + 0.5), 0)
+    end_column = min(math.ceil(max(u_low, u_high) + 0.5), picture.shape[1])
+    surface = int(thing[SURFACE])
+    for column in range(first_column, end_column):
+        # The ray through this column meets the panel's foot line at this share of its length.
+        slope = (horizon_u_px - column) / focal_u_px
+        across = dl - slope * df
+        if across == 0.0:
+            continue
+        share = min(max((slope * f0 - l0) / across, low), high)
+        depth_m = f0 + share * df
+        if depth_m >= FAR_M:
+            continue
+        base = horizon_v_px + focal_v_px * (eye_m - thing[G0] - share * (thing[G1] - thing[G0])) / depth_m
+        tall = focal_v_px * thing[HEIGHT_M] / depth_m
+        top = base - tall
+        crest = thing[CREST0] + share * (thing[CREST1] - thing[CREST0])
+        bottom = crest if crest < base - 0.5 else base
+        air = _air(depth_m, visibility_m, light, horizon)
+        place_x = min(max(share * n_columns - 0.5, 0.0), n_columns - 1.0)
+        x, step_y = int(place_x), n_rows / tall
+        right, x1 = weight_of(place_x - x), min(x + 1, n_columns - 1)
+        for row in range(max(math.floor(top + 0.5), 0), min(math.ceil(bottom + 0.5), picture.shape[0])):
+            place_y = (row - top) * step_y - 0.5
+            y = math.floor(place_y)
+            above = mix(
+                _texel(texture, n_rows, n_columns, y, x), _texel(texture, n_rows, n_columns, y, x1), right
+            )
+            y += 1
+            below = mix(
+                _texel(texture, n_rows, n_columns, y, x), _texel(texture, n_rows, n_columns, y, x1), right
+            )
+            if (above | below) != _NOTHING:
+                colour = mix(above, below, weight_of(place_y + 1 - y))
+                _lay(picture, class_map, row, column, colour, air, surface)
+
+
+@compiled
+def panel_share(panel: np.ndarray, end: int) -> float:
+    """Where a panel begins (end 0) or ends (1) in front of the lens, as share of its length."""
+    if panel[F0 + end] > NEAR_M:
+        return float(end)
+    return (NEAR_M - panel[F0]) / (panel[F1] - panel[F0])
+
+
+@compiled
+def _draw_quad(picture: np.ndarray, class_map: np.ndarray, quad: np.ndarray) -> None:
+    """Fill between two upright sides, by the share of each pixel that is covered."""
+    u0, u1 = quad[U0], quad[U1]
+    top0, bottom0, top1, bottom1 = quad[TOP0], quad[BOTTOM0], quad[TOP1], quad[BOTTOM1]
+    if u0 > u1:
+        u0, u1, top0, top1, bottom0, bottom1 = u1, u0, top1, top0, bottom1, bottom0
+    height, width = class_map.shape
+    for column in range(max(math.floor(u0 + 0.5), 0), min(math.floor(u1 + 0.5) + 1, width)):
+        # Pixel middles decide, so that the next quad goes on without a seam; thin ones cover a share of a pixel.
+        is_in = 1.0 if u0 <= column < u1 else 0.0
+        wide = min(u1, column + 0.5) - max(u0, column - 0.5) if u1 - u0 < 1.0 else is_in
+        if wide <= 0.0:
+            continue
+        share = min(max((column - u0) / (u1 - u0), 0.0), 1.0)
+        top, bottom = top0 + share * (top1 - top0), bottom0 + share * (bottom1 - bottom0)
+        for row in range(max(math.floor(top + 0.5), 0), min(math.floor(bottom + 0.5) + 1, height)):
+            cover = wide * (min(bottom, row + 0.5) - max(top, row - 0.5))
+            if cover <= 0.0:
+                continue
+            for k in range(3):
+                below = float(picture[row, column, k])
+                picture[row, column, k] = to_byte(below + cover * (quad[RED + k] - below))
+            if cover >= 0.5:
+                class_map[row, column] = _BARRIER
