@@ -25,6 +25,7 @@ from sim.record import Disturbance, Kicks, draw_start, with_expert
 
 # One random stream for each cause, beside the run's and the episode's seed.
 _STREAMS = {"kicks": 0, "start": 1, "driver": 2, "look": 3, "length": 4}
+GENTLE_KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
 N_RECENT = 100
 """Steps over which crashes are counted for ``metrics.json``."""
 
@@ -49,7 +50,7 @@ class LiveConfig:
     first_seed: int = 10_000
     start_offset_m: float = 0.9
     start_heading_rad: float = 0.06
-    disturbance: Disturbance = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
+    disturbance: Disturbance = GENTLE_KICKS
 
     def __post_init__(self) -> None:
         if not 0 < self.episode_seconds <= 3600:
