@@ -44,7 +44,7 @@ class PolicyStep(nn.Module):
         """frame uint8 (B, H, W, 3) RGB, state (B, ...), dt_s (B,) > 0 -> curvature (B,) in 1/m, new state."""
         features = self.policy.encode(frame.permute(0, 3, 1, 2))
         output, new_state = self.policy.core(features, state, dt_s)
-        return self.policy._curvature(output.squeeze(-1)), new_state
+        return self.policy.curvature(output.squeeze(-1)), new_state
 
 
 def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -> tuple[list[Path], float]:

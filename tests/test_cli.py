@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from driving.cli import _spread, main, parse_seeds
+from driving.cli import _spread, main
+from driving.commands.arguments import parse_seeds
 from driving.live import LiveWindows
 from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from driving.cli import app
+from driving.export import export
+from driving.models.policy import build_policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,7 +39,7 @@ def test_readme_names_every_command_and_only_those():
 
 
 def test_readme_options_exist():
-    source = (ROOT / "driving" / "cli.py").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "driving" / "commands").glob("*.py"))
     for option in set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", README)):
         name = option.replace("-", "_")
         assert f'"--{option}"' in source or re.search(rf"\b{name}: ", source), option
@@ -57,10 +60,22 @@ def test_readme_file_tree_exists():
 
 @pytest.mark.filterwarnings("default")
 def test_readme_python_example_runs():
-    (code,) = blocks("python")
+    code = blocks("python")[0]
     short = code.replace('v0")', 'v0", episode_seconds=1.0)')
     assert short != code
     names: dict = {}
     exec(compile(short, "README.md", "exec"), names)
     assert names["truncated"]
     assert names["state"].shape == (1, 19)
+
+
+def test_readme_deployment_example_runs(tmp_path, monkeypatch):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    code = blocks("python")[1]
+    export(build_policy(), tmp_path / "exported" / "ltc19", "ltc19")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"frame": np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8), "t": 0.5}
+    exec(compile(code, "README.md", "exec"), names)
+    assert np.isfinite(names["curvature_per_m"])
+    assert names["driver"].healthy

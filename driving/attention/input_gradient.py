@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from captum.attr import Saliency
 
 from driving.attention.min_max import min_max
 from driving.models.policy import Policy
@@ -17,6 +16,8 @@ def input_gradient(policy: Policy, frame: torch.Tensor, state: torch.Tensor) -> 
     ``1 / FRAME_RATE_HZ`` seconds. Each map is min-max normalised; a constant one (no pixel matters, or all
     alike) becomes zeros. Works on copies: no argument, parameter, gradient or mode is changed.
     """
+    from captum.attr import Saliency  # slow to import, and other methods need none of it
+
     with torch.inference_mode(False):  # a rollout may call from within inference mode
         frame, state = frame.detach().clone().requires_grad_(), state.detach().clone()
         dt_s = frame.new_full((len(frame),), 1 / FRAME_RATE_HZ)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
 
 def on_road_share(maps: np.ndarray, road_mask: np.ndarray) -> np.ndarray:
@@ -30,6 +29,8 @@ def map_similarity(clean: np.ndarray, noisy: np.ndarray) -> np.ndarray:
     The settings of Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11, so a map needs 11 rows and
     columns), population covariance, data range 1.
     """
+    from skimage.metrics import structural_similarity  # slow to import, and most commands need none of it
+
     clean, noisy = np.asarray(clean, dtype=np.float64), np.asarray(noisy, dtype=np.float64)
     if clean.shape != noisy.shape:
         raise ValueError(f"the maps must have one shape, got {clean.shape} and {noisy.shape}")

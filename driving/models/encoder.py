@@ -36,6 +36,16 @@ class EncoderConfig:
                 )
 
 
+def checked_frames(frames: Tensor, config: EncoderConfig) -> Tensor:
+    """The frames themselves, if they are (B, 3, H, W) of this size; ``BadInputError`` otherwise."""
+    size = (3, config.height_px, config.width_px)
+    if frames.dim() != 4 or tuple(frames.shape[1:]) != size:
+        raise BadInputError(
+            f"encoder: expected frames (B, 3, {size[1]}, {size[2]}), got {tuple(frames.shape)}"
+        )
+    return frames
+
+
 def whiten(frames: Tensor) -> Tensor:
     """Each picture (B, C, H, W) with mean 0 and standard deviation 1 over all its channels and pixels.
 
@@ -111,12 +121,7 @@ class Encoder(nn.Module):
 
     def feature_maps(self, frames: Tensor) -> list[Tensor]:
         """The five maps after ReLU, first to last: (B, 24, 39, 100) ... (B, 8, 10, 25) at 78x200."""
-        height, width = self.config.height_px, self.config.width_px
-        if frames.dim() != 4 or tuple(frames.shape[1:]) != (3, height, width):
-            raise BadInputError(
-                f"encoder: expected frames (B, 3, {height}, {width}), got {tuple(frames.shape)}"
-            )
-        x = whiten(frames)
+        x = whiten(checked_frames(frames, self.config))
         maps = []
         for conv, padding in zip(self.convs, self._padding, strict=True):
             x = conv(F.pad(x, padding) if any(padding) else x).relu_()  # (B, C, H, W)

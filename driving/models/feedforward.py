@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from driving.models.baselines import MAX_UNITS, check_sizes
-from driving.models.encoder import EncoderConfig, whiten
+from driving.models.encoder import EncoderConfig, checked_frames, whiten
 from sim.errors import BadInputError
 
 
@@ -53,12 +53,7 @@ class ConvEncoder(nn.Module):
 
     def feature_maps(self, frames: Tensor) -> list[Tensor]:
         """The maps (B, C, h, w) after ReLU, first to last."""
-        height, width = self.config.height_px, self.config.width_px
-        if frames.dim() != 4 or tuple(frames.shape[1:]) != (3, height, width):
-            raise BadInputError(
-                f"encoder: expected frames (B, 3, {height}, {width}), got {tuple(frames.shape)}"
-            )
-        x = whiten(frames)
+        x = whiten(checked_frames(frames, self.config))
         maps = []
         for conv in self.convs:
             x = F.relu(conv(x))

@@ -213,10 +213,9 @@ class LTC(nn.Module):
             features, state, dt_s = (x.to(self.v_leak.dtype) for x in (features, state, dt_s))
             with torch.autocast(device, enabled=False):
                 return self.forward_sequence(features, state, dt_s)
-        form = ltc_fused.form_for(self, features, state, dt_s)
-        if form is None:
+        if ltc_fused.form_for(self, features, state, dt_s) == "plain":
             return self.plain_sequence(features, state, dt_s)
-        return ltc_fused.run(self, form, features, state, dt_s)
+        return ltc_fused.run(self, features, state, dt_s)
 
     def plain_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """``forward_sequence`` by plain PyTorch operations: the definition of the cell, on any device."""

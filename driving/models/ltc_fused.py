@@ -1,12 +1,9 @@
 """The liquid time-constant cell as one operation with its own gradient; this file decides when it is used.
 
-``LTC.forward_sequence`` is the definition. The fast forms compute the same numbers (1e-6 of each other in float32,
-1e-12 in float64) from the same parameters, without autograd's graph of a thousand small operations:
-
-- ``native``: a compiled library for sequence and gradient (``ltc_native``), where ``ltc_native.build`` was run once;
-- ``numpy``: the same in few large operations (``ltc_numpy``), everywhere else;
-- ``plain``: the definition, for all that is not float32 or float64 on the CPU: GPUs, bfloat16, ``torch.compile``,
-  ``torch.export`` and ONNX, ``torch.func`` transforms, forward-mode and second derivatives.
+``LTC.plain_sequence`` is the definition. The compiled form (``ltc_compiled``) computes the same numbers (1e-6 of each
+other in float32, 1e-12 in float64) from the same parameters, without autograd's graph of a thousand small operations.
+The plain one remains for all that is not float32 or float64 on the CPU: GPUs, bfloat16, ``torch.compile``,
+``torch.export`` and ONNX, ``torch.func`` transforms, forward-mode and second derivatives.
 
 ``form_for`` is the one place that decides. Nothing is kept between two calls: each reads the parameters anew (a
 ``torch.cat`` of 3 microseconds), so an optimiser step, ``load_state_dict`` (``assign=True`` too) or
@@ -29,20 +26,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from driving.models import ltc_native, ltc_numpy
+from driving.models import ltc_compiled
 from driving.models.ltc_circuit import PARAMETERS
 
 if TYPE_CHECKING:
     from driving.models.ltc import LTC
 
-FORMS = ("plain", "numpy", "native")
+FORMS = ("plain", "compiled")
 _forced: str | None = None
 
 
@@ -57,8 +53,8 @@ def forced(form: str) -> Iterator[None]:
         _forced = before
 
 
-def form_for(ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor) -> ModuleType | None:
-    """The fast form (``forward`` and ``backward``) for these arguments, or None: use the plain one."""
+def form_for(ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor) -> str:
+    """Which of ``FORMS`` these arguments are for."""
     if (
         torch.compiler.is_compiling()
         or _forced == "plain"
@@ -67,10 +63,10 @@ def form_for(ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor) -> ModuleT
         or torch._C._len_torch_dispatch_stack()  # fake tensors, make_fx, counters of operations
         or forward_ad._current_level >= 0
     ):
-        return None
+        return "plain"
     dtype = ltc.v_leak.dtype
     if dtype not in (torch.float32, torch.float64):
-        return None
+        return "plain"
     for given in (features, state, dt_s, ltc.v_leak):
         if (
             type(given) not in (Tensor, nn.Parameter)  # a subclass may mean anything
@@ -78,37 +74,35 @@ def form_for(ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor) -> ModuleT
             or given.device.type != "cpu"
             or given.layout != torch.strided
         ):
-            return None
+            return "plain"
     n_batch, n_time = features.shape[:2]
     shapes = (features.shape[2:], state.shape, dt_s.shape)
     circuit = ltc.circuit
     if shapes != ((circuit.n_inputs,), (n_batch, circuit.n_neurons), (n_batch, n_time)) or not dt_s.numel():
-        return None  # and let it say what is wrong
-    if _forced != "numpy" and ltc_native.library() is not None:
-        return ltc_native
-    return ltc_numpy
+        return "plain"  # and let it say what is wrong
+    return "compiled"
 
 
-def run(ltc: LTC, form: ModuleType, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-    """``LTC.forward_sequence`` in a fast form."""
+def run(ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+    """``LTC.forward_sequence`` in the compiled form."""
     flat = torch.cat([getattr(ltc, name) for name in PARAMETERS])
     features, state, dt_s = features.contiguous(), state.contiguous(), dt_s.contiguous()
     given = (features, state, dt_s, flat)
     if torch.is_grad_enabled() and any(x.requires_grad for x in given):
-        return _Sequence.apply(ltc, form, *given)
+        return _Sequence.apply(ltc, *given)
     features, state, dt_s, flat = (x.detach() for x in given)
-    outputs, last, _ = form.forward(ltc.circuit, flat, features, state, dt_s, keep=False)
+    outputs, last, _ = ltc_compiled.forward(ltc.circuit, flat, features, state, dt_s, keep=False)
     return outputs, last
 
 
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, ltc: LTC, form: ModuleType, features: Tensor, state: Tensor, dt_s: Tensor, flat: Tensor
+        ctx: Any, ltc: LTC, features: Tensor, state: Tensor, dt_s: Tensor, flat: Tensor
     ) -> tuple[Tensor, Tensor]:
         given = (features.detach(), state.detach(), dt_s.detach(), flat.detach())
-        outputs, last, saved = form.forward(ltc.circuit, given[3], *given[:3], keep=True)
-        ctx.ltc, ctx.form = ltc, form
+        outputs, last, saved = ltc_compiled.forward(ltc.circuit, given[3], *given[:3], keep=True)
+        ctx.ltc = ltc
         ctx.save_for_backward(features, state, dt_s, flat, *saved)
         return outputs, last
 
@@ -117,11 +111,11 @@ class _Sequence(torch.autograd.Function):
         features, state, dt_s, flat, *saved = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):  # in the parameters' type, as forward
             if torch.is_grad_enabled():  # create_graph: somebody wants the gradient's gradient
-                return None, None, *_differentiable_gradient(ctx.ltc, (features, state, dt_s, flat), grads)
+                return None, *_differentiable_gradient(ctx.ltc, (features, state, dt_s, flat), grads)
             g_outputs, g_last = (grad.contiguous() for grad in grads)
             given = (flat.detach(), features.detach(), dt_s.detach())
-            found = ctx.form.backward(ctx.ltc.circuit, *given, tuple(saved), g_outputs, g_last)
-        return None, None, *found
+            found = ltc_compiled.backward(ctx.ltc.circuit, *given, tuple(saved), g_outputs, g_last)
+        return None, *found
 
 
 class _Plain(nn.Module):

@@ -186,7 +186,7 @@ class Policy(nn.Module):
         """One frame (B, 3, H, W) -> curvature (B,) in 1/m, state; ``dt_s`` is a number or (B,)."""
         features = self.encode(frame)  # (B, N)
         output, state = self.core(features, state, self._dt_s(dt_s, features.shape[:1], features))
-        return self._curvature(output.squeeze(-1)), state
+        return self.curvature(output.squeeze(-1)), state
 
     def forward(
         self, frames: Tensor, state: Tensor | None = None, dt_s: float | Tensor | None = None
@@ -222,9 +222,10 @@ class Policy(nn.Module):
             state = self.initial_state(features.shape[0])
         dt_s = self._dt_s(1.0 / FRAME_RATE_HZ if dt_s is None else dt_s, features.shape[:2], features)
         outputs, state = self.core.forward_sequence(features, state, dt_s)
-        return self._curvature(outputs.squeeze(-1)), state
+        return self.curvature(outputs.squeeze(-1)), state
 
-    def _curvature(self, output: Tensor) -> Tensor:
+    def curvature(self, output: Tensor) -> Tensor:
+        """The command in 1/m, within the limit, of the core's output; any shape (see the class)."""
         return self._limit_per_m * torch.tanh(output * (self.config.curvature_unit_per_m / self._limit_per_m))
 
     @staticmethod

@@ -14,15 +14,15 @@ import warnings
 import pytest
 import torch
 
-from driving.models import ltc_fused, ltc_native
+from driving.models import ltc_fused
 from driving.models.ltc import LTC
 from driving.models.policy import PolicyConfig, build_policy
 
 BATCH, TIME = 20, 32
 TABLE: list[tuple[str, str]] = []
-LEAST = {"native": 10.0, "numpy": 5.0, "plain": 1.5}
+LEAST = {"compiled": 15.0, "plain": 1.5}
 """How many times faster than the peer a sequence must be at least, by form."""
-STEP_LIMIT_US = {"native": 60.0, "numpy": 150.0}
+STEP_LIMIT_US = {"compiled": 60.0}
 TRAINING_BATCH, TRAINING_TIME = 20, 16
 
 
@@ -51,10 +51,8 @@ def peer():
         return ncps_torch.LTC(32, AutoNCP(19, 1), batch_first=True)
 
 
-@pytest.fixture(params=["native", "numpy", "plain"])
+@pytest.fixture(params=ltc_fused.FORMS)
 def form(request):
-    if request.param == "native" and not ltc_native.build():
-        pytest.skip("no C++ compiler here")
     with ltc_fused.forced(request.param):
         yield request.param
 
@@ -155,10 +153,9 @@ def test_bench_training_step_against_plain_eager_float32(benchmark):
         run()
         return run
 
-    form = "native" if ltc_native.build() else "numpy"
-    fast = runner(True, form, torch.channels_last)
+    fast = runner(True, "compiled", torch.channels_last)
     plain = runner(False, "plain", torch.contiguous_format)
-    float32 = runner(False, form, torch.channels_last)
+    float32 = runner(False, "compiled", torch.channels_last)
     fast_s, plain_s, float32_s = best_of(fast, plain, float32, n=4, clock=time.perf_counter)
     n_frames = TRAINING_BATCH * TRAINING_TIME
     benchmark.extra_info.update(frames_per_s=n_frames / fast_s, times_faster_than_plain=plain_s / fast_s)
@@ -172,7 +169,6 @@ def test_bench_training_step_against_plain_eager_float32(benchmark):
 
 @pytest.mark.parametrize("core", ["ltc", "lstm"])
 def test_bench_policy_step_against_its_encoder(benchmark, core):
-    ltc_native.build()
     policy = build_policy(PolicyConfig(core)).eval()
     frame, state = torch.rand(1, 3, 78, 200), policy.initial_state(1)
 

@@ -1,0 +1,68 @@
+"""What several commands take: their common options, and the checks before long work."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.conventions import FRAME_RATE_HZ
+from sim.errors import BadInputError
+
+MAX_SECONDS = 3600.0
+PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or name of a shipped one.")]
+EnvOption = Annotated[str, typer.Option("--env", help="Gymnasium id of an environment.")]
+EnvOptionsOption = Annotated[
+    list[str] | None, typer.Option("--env-option", help="NAME=VALUE for the environment; may be repeated.")
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Episodes A:B (B not included).")]
+SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of an episode in seconds.")]
+NoiseOption = Annotated[str | None, typer.Option("--noise", help="NAME:SEVERITY, such as gaussian:0.1.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
+DataOption = Annotated[list[str], typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")]
+
+
+def parse_seeds(text: str) -> range:
+    """``A:B`` -> range(A, B).
+
+    >>> parse_seeds("3:5")
+    range(3, 5)
+    """
+    start, colon, stop = text.partition(":")
+    if not (colon and start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise BadInputError(f"seeds: expected A:B with whole numbers A < B, such as 1000:1020, got {text!r}")
+    return range(int(start), int(stop))
+
+
+def check_seconds(seconds: float) -> float:
+    """A time that holds at least one frame and ends some day."""
+    if not 1.0 / FRAME_RATE_HZ <= seconds <= MAX_SECONDS:
+        raise BadInputError(
+            f"seconds: expected {1.0 / FRAME_RATE_HZ:g} (one frame) to {MAX_SECONDS:g}, got {seconds:g}"
+        )
+    return seconds
+
+
+def check_writable(path: Path) -> None:
+    """Before long work: can a file be written there?"""
+    if path.is_dir():
+        raise BadInputError(f"{path}: expected the name of a file, got a folder; choose another place")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def check_new_drive(folder: Path, overwrite: bool) -> None:
+    """Before long work: can a drive be written there?"""
+    if folder.is_dir():
+        if any(folder.iterdir()) and not overwrite:
+            raise BadInputError(f"{folder}: is not empty; name a new folder or add --overwrite")
+        folder = folder / "drive"
+    elif folder.exists():
+        raise BadInputError(f"{folder}: expected a folder, got a file; name a new folder")
+    check_writable(folder)

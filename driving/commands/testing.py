@@ -1,0 +1,104 @@
+"""``test`` and ``drive``: how well a policy steers, on recorded drives and in closed loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driving import compare
+from driving.attention import ATTRIBUTIONS
+from driving.commands.arguments import (
+    DataOption,
+    EnvOption,
+    EnvOptionsOption,
+    JsonOption,
+    NoiseOption,
+    PolicyOption,
+    SecondsOption,
+    SeedsOption,
+    check_seconds,
+    check_writable,
+    parse_seeds,
+)
+from driving.console import print_table, progress_bar, shown
+from driving.data import load_drive
+from driving.files import write_json
+from driving.models import checkpoint
+from driving.noise import parse_noise
+from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
+from driving.train import evaluate
+
+
+def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
+    """Open-loop error on recorded drives.
+
+    Example: liquid-lane test --policy ltc19-udacity --data recordings/b@0:921
+    """
+    if json is not None:
+        check_writable(json)
+    figures = evaluate(checkpoint.load(policy), [load_drive(spec) for spec in data])
+    if json is not None:
+        write_json(json, figures)
+    print_table(f"{policy}, open loop", [figures])
+
+
+def drive_(
+    policy: PolicyOption,
+    env: EnvOption = "lane/Procedural-v0",
+    seeds: SeedsOption = "1000:1020",
+    seconds: SecondsOption = 60.0,
+    noise: NoiseOption = None,
+    json: JsonOption = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write the first episode, with its attention, as mp4.")
+    ] = None,
+    env_option: EnvOptionsOption = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="NAME=V1,V2: drive all seeds at each value; repeated: all combinations."),
+    ] = None,
+) -> None:
+    """Drive in closed loop, many episodes at once; crashes and offsets for each setting, an optional video.
+
+    Example: liquid-lane drive --policy ltc19 --seeds 1000:1020 --seconds 60 --vary weather=clear,night
+    """
+    for path in (json, video):
+        if path is not None:
+            check_writable(path)
+    options, variations = parse_env_options(env_option), parse_vary(vary)
+    check_seconds(seconds)
+    model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
+    bar, advance = progress_bar("driving", len(episodes) * len(variations))
+    with bar:
+        figures = drive_settings(
+            model, env, options, variations, episodes, seconds, corruption, lambda log: advance()
+        )
+    if json is not None:
+        write_json(json, figures)
+    if video is not None:
+        compare.attend(
+            {policy: model},
+            env_maker(env, options | variations[0], seconds, render=True),
+            ATTRIBUTIONS["visual_backprop"],
+            corruption,
+            seconds,
+            episodes[0],
+            video,
+            source_name=f"{env}, seed {episodes[0]}",
+        )
+    title = f"{policy} in {env}, {noise or 'clean'}, {figures['frames_per_s']:g} frames/s"
+    print_table(title, _rows_of_settings(figures))
+
+
+def _rows_of_settings(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each setting, and one over everything."""
+    keys = ("crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share")
+    total = {"n_episodes": len(figures["episodes"]), **{key: figures[key] for key in keys}}
+    rows = [
+        {"setting": " ".join(f"{name}={shown(value)}" for name, value in row["setting"].items())}
+        | {key: row[key] for key in total}
+        for row in figures["settings"]
+    ]
+    return [*rows, {"setting": "all", **total}]
