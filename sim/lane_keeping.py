@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections import deque
 from typing import Any
@@ -128,3 +129,18 @@ def check_start_options(options: dict[str, Any] | None, known: tuple[str, ...]) 
     if unknown := (options or {}).keys() - set(known):
         raise BadInputError(f"unknown start option in {sorted(unknown)}; known are {', '.join(known)}")
     return options or {}
+
+
+def draw_offsets(rng: np.random.Generator, config: Any, options: dict[str, Any]) -> tuple[float, float]:
+    """Where an episode begins beside its path: offset (m) and heading error (rad), as ``options`` say or drawn.
+
+    Drawn evenly within ``config.start_offset_m`` and ``config.start_heading_rad``, in this order, whatever is given.
+    """
+    drawn = {
+        "lateral_offset_m": rng.uniform(-config.start_offset_m, config.start_offset_m),
+        "heading_error_rad": rng.uniform(-config.start_heading_rad, config.start_heading_rad),
+    }
+    offset_m, error_rad = (float(options.get(name, value)) for name, value in drawn.items())
+    if not (math.isfinite(offset_m) and math.isfinite(error_rad)):
+        raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
+    return offset_m, error_rad

@@ -12,7 +12,7 @@ from sim.conventions import FRAME_RATE_HZ, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.families import FAMILIES
-from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of
+from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of, draw_offsets
 from sim.look.atmosphere import draw_atmosphere
 from sim.look.scene import draw_scene
 from sim.procedural_config import ProceduralConfig
@@ -127,13 +127,7 @@ class ProceduralEnv(LaneEnv):
         self._display = None
 
     def _place_car(self, options: dict[str, Any]) -> None:
-        start, config = self._stream("start"), self.config
-        offset_m = start.uniform(-config.start_offset_m, config.start_offset_m)
-        error_rad = start.uniform(-config.start_heading_rad, config.start_heading_rad)
-        offset_m = float(options.get("lateral_offset_m", offset_m))
-        error_rad = float(options.get("heading_error_rad", error_rad))
-        if not np.isfinite([offset_m, error_rad]).all():
-            raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
+        offset_m, error_rad = draw_offsets(self._stream("start"), self.config, options)
         x_m, y_m, heading = self.road.pose_at(self._s_m)
         self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
         self.state: VehicleState = steady_state(

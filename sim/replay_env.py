@@ -13,7 +13,7 @@ import numpy as np
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, wrap_angle
 from sim.drive import FACTS, Drive, load_drive, parse_drive_spec
 from sim.errors import BadInputError
-from sim.lane_keeping import LaneEnv, check_start_options, config_of, curvature_of
+from sim.lane_keeping import LaneEnv, check_start_options, config_of, curvature_of, draw_offsets
 from sim.odometry import RecordedPath, recorded_paths, speed_of
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
 from sim.viewpoint import Move, Viewpoint, camera_move
@@ -170,12 +170,7 @@ class ReplayEnv(LaneEnv):
         self._path, self._s_m = self._place(episode_seed, place, options)
         self._i = self._path.nearest(self._s_m)
         config = self.config
-        offset_m = start.uniform(-1, 1) * config.start_offset_m
-        error_rad = start.uniform(-1, 1) * config.start_heading_rad
-        offset_m = float(options.get("lateral_offset_m", offset_m))
-        error_rad = float(options.get("heading_error_rad", error_rad))
-        if not np.isfinite([offset_m, error_rad]).all():
-            raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
+        offset_m, error_rad = draw_offsets(start, config, options)
         widest_m = 0.95 * min(self.max_shift_m, 0.5 * config.lane_width_m)
         offset_m = min(max(offset_m, -widest_m), widest_m)
         error_rad = min(max(error_rad, -0.95 * self.max_yaw_rad), 0.95 * self.max_yaw_rad)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from driving.models.core import Core
 from sim.errors import BadInputError
 
 MAX_UNITS = 8192
@@ -42,7 +43,7 @@ class LSTMConfig:
             raise BadInputError(f"lstm: state_limit must be a positive number, got {self.state_limit!r}")
 
 
-class LSTMCore(nn.Module):
+class LSTMCore(Core):
     """LSTM-64 with a linear readout (Lechner et al. 2020): 24,897 parameters, and 256 of PyTorch's second bias.
 
     The state is one tensor (B, 2 units), h beside c, so that it is indexed and carried like any other core's.
@@ -65,19 +66,9 @@ class LSTMCore(nn.Module):
         """Parameters that act on their own: PyTorch adds two biases to each gate, which count as one."""
         return self.n_stored_parameters - 4 * self.config.n_units
 
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, 2 units) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, 2 * self.config.n_units)
-
-    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame: features (B, N), state (B, 2 units), dt_s (B,) ignored -> output (B, 1), new state."""
-        outputs, state = self.forward_sequence(features.unsqueeze(1), state, dt_s.unsqueeze(1))
-        return outputs.squeeze(1), state
 
     def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """Many frames: features (B, T, N), state (B, 2 units), dt_s (B, T) -> outputs (B, T, 1), state."""
@@ -107,7 +98,7 @@ class GRUConfig:
         check_sizes("gru", self, ("n_inputs", "n_units"))
 
 
-class GRUCore(nn.Module):
+class GRUCore(Core):
     """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) with a linear readout.
 
     The state (B, units) is a mean of tanh values and zero, so it stays in [-1, 1] and needs no clipping. A GRU
@@ -124,11 +115,6 @@ class GRUCore(nn.Module):
     def n_active_parameters(self) -> int:
         """Parameters that act on their own: the two biases of the reset and update gates count as one."""
         return self.n_stored_parameters - 2 * self.config.n_units
-
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from driving.models.baselines import check_sizes
+from driving.models.core import Core
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
 from sim.errors import BadInputError
 
@@ -123,24 +124,7 @@ def _first_decay(n_units: int) -> nn.Parameter:
     return nn.Parameter(torch.stack([torch.full((n_units,), 0.1), torch.ones(n_units)]))
 
 
-class _CfCCore(nn.Module):
-    """What the dense and the wired core share."""
-
-    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame: features (B, N), state (B, K), dt_s (B,) > 0 -> output (B, O), new state (B, K)."""
-        outputs, state = self.forward_sequence(features.unsqueeze(1), state, dt_s.unsqueeze(1))
-        return outputs.squeeze(1), state
-
-    def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-
-class CfC(_CfCCore):
+class CfC(Core):
     """Dense CfC with a linear readout: backbone of (features, state), heads, closed form in time.
 
     The new state is a function of the old one, the features and the elapsed time, without a solver. It is no
@@ -188,7 +172,7 @@ class CfC(_CfCCore):
         return self.readout(torch.stack(states, dim=1)), state
 
 
-class WiredCfC(_CfCCore):
+class WiredCfC(Core):
     """CfC on a sparse circuit: within a frame the inter neurons move first, then command, then motor.
 
     A neuron hears its sensory inputs, and the neurons that the wiring connects to it: those of layers that have

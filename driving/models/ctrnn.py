@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from driving.models.baselines import check_sizes
+from driving.models.core import Core
 from sim.errors import BadInputError
 
 
@@ -43,7 +44,7 @@ class CTRNNConfig:
                 raise BadInputError(f"ctrnn: {name} must be a positive number, got {value!r}")
 
 
-class CTRNNCore(nn.Module):
+class CTRNNCore(Core):
     """CT-RNN with a linear readout: 6,273 parameters with 32 features and 64 neurons, the paper's figure.
 
     Every neuron obeys ``tau dx/dt = -x + tanh(W_in I + W x + b)``, time in seconds. One frame is ``n_substeps``
@@ -67,19 +68,9 @@ class CTRNNCore(nn.Module):
         """Parameters of the network: all that are stored."""
         return self.n_stored_parameters
 
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, self.config.n_units)
-
-    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame: features (B, N), state (B, K), dt_s (B,) > 0 -> output (B, 1), new state (B, K)."""
-        outputs, state = self.forward_sequence(features.unsqueeze(1), state, dt_s.unsqueeze(1))
-        return outputs.squeeze(1), state
 
     def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, 1), last state."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from driving.models.baselines import MAX_UNITS, check_sizes
+from driving.models.core import Core
 from driving.models.encoder import EncoderConfig, checked_frames, whiten
 from sim.errors import BadInputError
 
@@ -118,7 +119,7 @@ class FeedforwardConfig:
         return tuple(int(n) for n in self.layers.split("-"))
 
 
-class FeedforwardCore(nn.Module):
+class FeedforwardCore(Core):
     """Dense layers with ReLU and a linear output, without memory: every frame is decided on its own.
 
     The state that the contract asks for is the last hidden layer (B, units), for looking into the network as
@@ -140,11 +141,6 @@ class FeedforwardCore(nn.Module):
     def n_active_parameters(self) -> int:
         """Parameters of the core: all that are stored."""
         return self.n_stored_parameters
-
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from driving.models import ltc_fused
+from driving.models.core import Core
 from driving.models.ltc_circuit import Circuit
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
 from sim.errors import BadInputError
@@ -74,7 +75,7 @@ class _Recurrent(NamedTuple):
     target: Tensor  # (R, 2K): w E at (r, target of r), w at (r, K + target of r)
 
 
-class LTC(nn.Module):
+class LTC(Core):
     """A circuit of neurons with liquid time constants.
 
     Every neuron i obeys (Lechner et al. 2020, Methods; Hasani et al. 2021, Eq. 1)
@@ -188,19 +189,9 @@ class LTC(nn.Module):
         """Parameters of the circuit: 4 a synapse, 3 a neuron (1,065 for the paper's circuit)."""
         return 4 * self.wiring.n_synapses + 3 * self.wiring.n_neurons
 
-    @property
-    def n_stored_parameters(self) -> int:
-        """All trainable numbers in memory: the circuit, the input map and the readout."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
         return self.v_leak.new_zeros(batch, self.wiring.n_neurons)
-
-    def forward(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame: features (B, N), state (B, K), dt_s (B,) > 0 -> output (B, O), new state (B, K)."""
-        outputs, state = self.forward_sequence(features.unsqueeze(1), state, dt_s.unsqueeze(1))
-        return outputs.squeeze(1), state
 
     def forward_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, O), last state.

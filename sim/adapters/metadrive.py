@@ -20,7 +20,7 @@ from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
-from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of
+from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of, draw_offsets
 from sim.speed import speed_profile
 
 if TYPE_CHECKING:
@@ -156,16 +156,10 @@ class MetaDriveEnv(LaneEnv):
         self._engine = None
 
     def _draw_start(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[float, float, float]:
-        config = self.config
-        offset_m = rng.uniform(-config.start_offset_m, config.start_offset_m)
-        error_rad = rng.uniform(-config.start_heading_rad, config.start_heading_rad)
+        offset_m, error_rad = draw_offsets(rng, self.config, options)
         s_m = float(options.get("along_road_m", FIRST_START_M))
-        offset_m = float(options.get("lateral_offset_m", offset_m))
-        error_rad = float(options.get("heading_error_rad", error_rad))
-        if not np.isfinite([s_m, offset_m, error_rad]).all():
-            raise BadInputError(
-                f"reset: expected a finite along_road_m, offset and heading, got {s_m}, {offset_m}, {error_rad}"
-            )
+        if not math.isfinite(s_m):
+            raise BadInputError(f"reset: expected a finite along_road_m, got {s_m}")
         last_m = self.road.length_m - 2 * END_MARGIN_M
         return min(max(s_m, FIRST_START_M), last_m), offset_m, error_rad
 
