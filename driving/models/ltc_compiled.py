@@ -151,23 +151,9 @@ def _forward(flat, table, motor, n_sensory, n_substeps, features, state, dt_s, k
             for i in range(len(v) if keep else 0):
                 starts[block, t, i] = v[i]
             _hold(
-                synapses,
-                neurons,
-                table,
-                maps,
-                n_sensory,
-                n_substeps,
-                features,
-                dt_s,
-                first,
-                t,
-                raw,
-                x,
-                dt,
-                c,
-                held,
-                kept,
-            )
+                synapses, neurons, table, maps, n_sensory, n_substeps, features, dt_s, first, t, raw, x, dt, c,
+                held, kept,
+            )  # fmt: skip
             for _ in range(n_substeps):
                 _substep(synapses, table, n_sensory, v, 0, 0, c, held, sums, 0, kept, 0)
             for lane in range(here):
@@ -273,23 +259,9 @@ def _backward(flat, table, motor, n_sensory, n_substeps, features, dt_s, starts,
             for i in range(size):
                 v[i] = starts[block, t, i]
             _hold(
-                synapses,
-                neurons,
-                table,
-                maps,
-                n_sensory,
-                n_substeps,
-                features,
-                dt_s,
-                first,
-                t,
-                raw,
-                x,
-                dt,
-                c,
-                held,
-                kept_in,
-            )
+                synapses, neurons, table, maps, n_sensory, n_substeps, features, dt_s, first, t, raw, x, dt, c,
+                held, kept_in,
+            )  # fmt: skip
             for i in range(n_substeps):
                 at, at_sums, at_kept = i * n_neurons, i * 2 * n_neurons, i * n_recurrent
                 _substep(
