@@ -36,14 +36,22 @@ def road_points(road: Road, along_m: np.ndarray, lateral_m: np.ndarray | float) 
     return x_m, y_m, heading
 
 
-def _stands_free(road: Road, x_m: np.ndarray, y_m: np.ndarray, lateral_m: np.ndarray) -> np.ndarray:
+@compiled
+def _stands_free(
+    road_x: np.ndarray, road_y: np.ndarray, x_m: np.ndarray, y_m: np.ndarray, lateral_m: np.ndarray
+) -> np.ndarray:
     """Whether no other part of the road comes near: a winding road must not run through its own trees."""
-    points_x, points_y = road.x_m[::5], road.y_m[::5]
-    nearest = [
-        np.hypot(points_x - x, points_y - y).min() if len(points_x) else math.inf
-        for x, y in zip(x_m, y_m, strict=True)
-    ]
-    return np.array(nearest) > np.minimum(np.abs(lateral_m), _WATCHED_M) - _CLEAR_M
+    free = np.ones(len(x_m), np.bool_)
+    for i in range(len(x_m)):
+        limit_m = min(abs(lateral_m[i]), _WATCHED_M) - _CLEAR_M
+        k = 0
+        while k < len(road_x):
+            spare_m = math.hypot(road_x[k] - x_m[i], road_y[k] - y_m[i]) - limit_m
+            if spare_m <= 0.0:
+                free[i] = False
+                break
+            k += max(int(spare_m / STEP_M), 1)  # a road of that length cannot come nearer
+    return free
 
 
 class ObjectLayout:
@@ -75,7 +83,9 @@ class ObjectLayout:
         self._direction = np.where(turned, np.pi, 0.0)[moves]
         table[:, HEADING] += np.where(turned, np.pi, 0.0)
         stands = np.flatnonzero(~moves & ~is_panel)
-        free = _stands_free(road, table[stands, X], table[stands, Y], roadside.lateral_m[stands])
+        free = _stands_free(
+            road.x_m, road.y_m, table[stands, X], table[stands, Y], roadside.lateral_m[stands]
+        )
         self.upright = table[stands[free]]
         self._standing_along: list[float] = roadside.along_m[stands[free]].tolist()
         self._moving = table[moves]

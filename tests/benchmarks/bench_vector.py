@@ -19,7 +19,7 @@ from sim.vector import LaneVectorEnv, _n_cores
 
 ENV_ID = "lane/Procedural-v0"
 N_WORLDS, N_STEPS, N_ROUNDS = 8, 30, 12
-STRAIGHT = {"min_radius_m": 5e6, "max_radius_m": 5e6, "start_offset_m": 0.0, "start_heading_rad": 0.0}
+STRAIGHT = {"min_radius_m": 5e4, "max_radius_m": 5e4, "start_offset_m": 0.0, "start_heading_rad": 0.0}
 MIN_SPEEDUP_PER_CORE = 0.55
 """Of the worlds together over one world alone, divided by the workers."""
 
@@ -50,7 +50,10 @@ def test_bench_vector_against_one_world_and_gymnasiums_own(benchmark) -> None:
     started_s = time.perf_counter()
     ours = LaneVectorEnv(f"sim:{ENV_ID}", N_WORLDS, n_workers=n_workers, **STRAIGHT)
     benchmark.extra_info["start_s"] = round(time.perf_counter() - started_s, 2)
-    for env in (alone, theirs, ours):
+    for env in (alone, theirs, ours):  # once along the way: pictures of what stands there are painted on first use
+        env.reset(seed=0)
+        for _ in range(N_ROUNDS):
+            frames_per_s(env)
         env.reset(seed=0)
     # In turn, so that a busy machine is busy for all of them; the best round is the least disturbed one.
     rounds = [[frames_per_s(env) for env in (alone, theirs, ours)] for _ in range(N_ROUNDS)]
