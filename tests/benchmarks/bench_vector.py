@@ -50,7 +50,11 @@ def test_bench_vector_against_one_world_and_gymnasiums_own(benchmark) -> None:
     started_s = time.perf_counter()
     ours = LaneVectorEnv(f"sim:{ENV_ID}", N_WORLDS, n_workers=n_workers, **STRAIGHT)
     benchmark.extra_info["start_s"] = round(time.perf_counter() - started_s, 2)
-    for env in (alone, theirs, ours):  # once along the way: pictures of what stands there are painted on first use
+    for env in (
+        alone,
+        theirs,
+        ours,
+    ):  # once along the way: pictures of what stands there are painted on first use
         env.reset(seed=0)
         for _ in range(N_ROUNDS):
             frames_per_s(env)
