@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.camera import Camera
+from sim.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,6 @@ class GroundProfile:
     row_px: np.ndarray
     crest_px: np.ndarray
 
-    def height_at(self, forward_m: np.ndarray) -> np.ndarray:
-        """Height of the ground (m) at forward distances."""
-        return np.interp(forward_m, self.forward_m, self.height_m)
-
     def crest_at(self, forward_m: np.ndarray) -> np.ndarray:
         """Row (px) below which things standing at these distances are hidden by nearer ground."""
         return np.interp(forward_m, self.forward_m, self.crest_px)
@@ -38,5 +35,19 @@ class GroundProfile:
 
 def ground_profile(camera: Camera, forward_m: np.ndarray, height_m: np.ndarray) -> GroundProfile:
     """The profile of given heights."""
-    row_px = camera.horizon_v_px + camera.focal_v_px * (camera.height_m - height_m) / forward_m
-    return GroundProfile(forward_m, height_m, row_px, np.minimum.accumulate(row_px))
+    row_px, crest_px = np.empty((2, len(forward_m)))
+    fill_rows(forward_m, height_m, camera.height_m, camera.focal_v_px, camera.horizon_v_px, row_px, crest_px)
+    return GroundProfile(forward_m, height_m, row_px, crest_px)
+
+
+@compiled
+def fill_rows(
+    forward_m: np.ndarray, height_m: np.ndarray, eye_m: float, focal_v_px: float, horizon_v_px: float,
+    row_px: np.ndarray, crest_px: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill ``row_px`` and ``crest_px`` (n,) of ground of these heights."""
+    lowest = np.inf
+    for i in range(len(forward_m)):
+        row_px[i] = horizon_v_px + focal_v_px * (eye_m - height_m[i]) / forward_m[i]
+        lowest = min(lowest, row_px[i])
+        crest_px[i] = lowest

@@ -16,7 +16,7 @@ import numpy as np
 
 from sim.camera import Camera
 from sim.compiled import compiled, interpolate
-from sim.ground_profile import GroundProfile
+from sim.ground_profile import GroundProfile, fill_rows
 from sim.look.ground_atlas import GroundAtlas
 from sim.look.overlay import Overlay
 from sim.look.panorama import Panorama
@@ -187,13 +187,10 @@ def _survey_ground(
             n += 1
     reached_m, above_m, turn_rad = reached_m[:n], above_m[:n], turn_rad[:n]
     height, row_px, crest_px = profile[0], profile[1], profile[2]
-    lowest = np.inf
     for i in range(len(distances_m)):
         far = distances_m[i]
         height[i] = interpolate(far, reached_m, above_m) - grade * (far + CAMERA_FORWARD_M)
-        row_px[i] = horizon_v_px + focal_v_px * (height_m - height[i]) / far
-        lowest = min(lowest, row_px[i])
-        crest_px[i] = lowest
+    fill_rows(distances_m, height, height_m, focal_v_px, horizon_v_px, row_px, crest_px)
     top = min(max(math.ceil(crest_px[-1]), 0), n_rows - 1)
     at = len(distances_m) - 1
     for row in range(top, n_rows):

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sim.speed": {"sim.road"},
     "sim.vehicle": {"sim.conventions"},
     "sim.surface_class": set(),
-    "sim.ground_profile": {"sim.camera"},
+    "sim.ground_profile": {"sim.camera", "sim.compiled"},
     "sim.look": {"sim.camera", "sim.compiled", "sim.conventions", "sim.families", "sim.surface_class"},
     "sim.roadside": {
         "sim.camera",

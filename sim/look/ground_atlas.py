@@ -8,13 +8,14 @@ import numpy as np
 
 from sim.compiled import ONE, compiled, lane, lanes, lanes_of, mix, weight_of
 from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene
+from sim.surface_class import SurfaceClass
 
 N_LEVELS_D = 5
 N_LEVELS_S = 7
 PERIOD_M = N_S * TEXEL_S_M
 SHARPER = 0.2
 """Octaves by which the texture is sharper than the pixel: bilinear sampling blurs by itself."""
-_ROAD, _LANE = 3, 4  # of SurfaceClass
+_ROAD, _LANE = int(SurfaceClass.ROAD), int(SurfaceClass.OWN_LANE)
 _FIRST_ROW = np.cumsum([0, *(N_D >> level for level in range(N_LEVELS_D))])
 _FIRST_COLUMN = np.cumsum([0, *(N_S >> level for level in range(N_LEVELS_S))])
 N_ROWS, N_COLUMNS = int(_FIRST_ROW[-1]), int(_FIRST_COLUMN[-1])

@@ -12,9 +12,6 @@ from sim.road import STEP_M, Road
 from sim.roadside.placement import Roadside
 from sim.roadside.sprites import KINDS, SPRITES
 
-Pose = tuple[float, float, float]
-"""Place (x, y) and heading of the lens in the world."""
-
 X, Y, HEADING, REACH_M, WIDTH_M, LENGTH_M, MARGIN_M, TALL_M, BELOW_M, SPRITE, SURFACE = range(11)
 """Columns of the table of upright things: place and direction, the larger of width and length, width and length of
 the body (length 0 for what always faces the viewer), margin of the picture, its height, how far it reaches below the

@@ -27,7 +27,6 @@ from sim.roadside.strips import (
     DEPTH,
     F0,
     F1,
-    FADE_M,
     FAR_M,
     G0,
     HEIGHT_M,
@@ -52,7 +51,7 @@ from sim.roadside.strips import (
 )
 from sim.roadside.textures import COLUMNS, OFFSET, ROWS, level_of, textures
 
-__all__ = ["FADE_M", "FAR_M", "NEAR_M", "ObjectRenderer"]
+__all__ = ["FAR_M", "ObjectRenderer"]
 
 MAX_THINGS = 600
 """At most so many pictures and quads a frame; the farthest of each kind are dropped."""
