@@ -42,6 +42,9 @@ class LiveConfig:
         first_seed: no episode has a smaller seed; those below are for tests.
         start_offset_m, start_heading_rad: every second episode starts off the middle, this far at most.
         disturbance: kicks, whoever drives; gentler than a recording's, as the policy's own errors are seen as well.
+        n_retries: the policy drives a road on which it crashed so many times again at most, until it survives,
+            from another start and with other kicks: hard roads come more often (compare the prioritised levels of
+            Jiang et al. 2021).
     """
 
     episode_seconds: float = 8.0
@@ -51,6 +54,7 @@ class LiveConfig:
     start_offset_m: float = 0.9
     start_heading_rad: float = 0.06
     disturbance: Disturbance = GENTLE_KICKS
+    n_retries: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.episode_seconds <= 3600:
@@ -60,7 +64,7 @@ class LiveConfig:
         for name in ("expert_share", "expert_ramp"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInputError(f"training: {name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("first_seed", "start_offset_m", "start_heading_rad"):
+        for name in ("first_seed", "start_offset_m", "start_heading_rad", "n_retries"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
 
@@ -71,19 +75,24 @@ class LiveConfig:
 
 
 class _Episode:
-    """One episode in one world: who drives, what disturbs, and how it looks; ``is_over`` once it has ended."""
+    """One episode in one world: who drives, what disturbs, and how it looks; ``is_over`` once it has ended.
+
+    ``i_retry`` counts the earlier episodes on the same road that ended in a crash.
+    """
 
     def __init__(
         self,
         env: Any,
         seed: int,
+        i_retry: int,
         start: dict[str, float],
         n_frames: int,
         is_driven_by_expert: bool,
         kicks: Kicks,
         look: LiveLook,
     ) -> None:
-        self.env, self.n_frames, self.is_driven_by_expert = env, n_frames, is_driven_by_expert
+        self.env, self.seed, self.i_retry = env, seed, i_retry
+        self.n_frames, self.is_driven_by_expert = n_frames, is_driven_by_expert
         self.kicks, self.look = kicks, look
         self.i_frame, self.is_over, self.has_crashed = 0, False, False
         self.frame, self.info = env.reset(seed=seed, options=start)
@@ -228,8 +237,12 @@ class LiveWindows(WindowSource):
     def _next_episode(self, b: int, step: int) -> _Episode:
         config, live, i_episode = self.config, self.live, self._n_begun[b]
         self._n_begun[b] += 1
-        seed = self._seed(b, i_episode)
-        rngs = {name: np.random.default_rng([config.seed, seed, key]) for name, key in _STREAMS.items()}
+        seed, i_retry = self._seed(b, i_episode), 0
+        last = self._episodes[b]
+        if last and last.has_crashed and not last.is_driven_by_expert and last.i_retry < live.n_retries:
+            seed, i_retry = last.seed, last.i_retry + 1
+        keys = {name: key + len(_STREAMS) * i_retry for name, key in _STREAMS.items()}
+        rngs = {name: np.random.default_rng([config.seed, seed, key]) for name, key in keys.items()}
         n_frames = self._n_frames
         if i_episode == 0:
             n_windows = int(rngs["length"].integers(1, max(n_frames // config.window, 1) + 1))
@@ -238,15 +251,16 @@ class LiveWindows(WindowSource):
         return _Episode(
             self._envs[b],
             seed,
+            i_retry,
             draw_start(rngs["start"], is_off_middle, live.start_offset_m, live.start_heading_rad),
             n_frames,
-            rngs["driver"].random() < live.expert_probability(step, config.n_steps),
+            i_retry == 0 and rngs["driver"].random() < live.expert_probability(step, config.n_steps),
             Kicks(live.disturbance, rngs["kicks"]),
-            LiveLook(config.augment, (config.seed, seed, _STREAMS["look"]), config.window),
+            LiveLook(config.augment, (config.seed, seed, keys["look"]), config.window),
         )
 
     def _seed(self, b: int, i_episode: int) -> int:
-        """A seed that no other episode has, nor one of a run that differs in ``config.seed`` alone.
+        """A seed that no other road has, nor one of a run that differs in ``config.seed`` alone.
 
         A stream begins at most one episode a step, so the indices are digits of one number.
         """

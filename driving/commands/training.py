@@ -46,6 +46,14 @@ def train_(
             f"(not with --init); default {_LIVE.expert_share:g}."
         ),
     ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="--env: the policy drives a road on which it crashed so many times again at most, until it "
+            f"survives; default {_LIVE.n_retries}.",
+        ),
+    ] = None,
     core: Annotated[
         str | None, typer.Option(help=f"{', '.join(CORES)}; default: ltc, or that of --init.")
     ] = None,
@@ -96,11 +104,11 @@ def train_(
         raise BadInputError(
             f"train: expected either --data or --env, got {'both' if data else 'none of them'}; name one"
         )
-    given = {"episode_seconds": episode_seconds, "expert_share": expert_share}
+    given = {"episode_seconds": episode_seconds, "expert_share": expert_share, "n_retries": retries}
     live: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if env is None and (live or env_option):
         raise BadInputError(
-            "train: --env-option, --episode-seconds and --expert-share are for --env; leave them out"
+            "train: --env-option, --episode-seconds, --expert-share and --retries are for --env; leave them out"
         )
     check_writable(out / "weights.safetensors")
     keep_freed_memory()
