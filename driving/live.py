@@ -42,9 +42,9 @@ class LiveConfig:
         first_seed: no episode has a smaller seed; those below are for tests.
         start_offset_m, start_heading_rad: every second episode starts off the middle, this far at most.
         disturbance: kicks, whoever drives; gentler than a recording's, as the policy's own errors are seen as well.
-        n_retries: the policy drives a road on which it crashed so many times again at most, until it survives,
-            from another start and with other kicks: hard roads come more often (compare the prioritised levels of
-            Jiang et al. 2021).
+        n_retries: the policy drives a stretch of road on which it crashed so many times again at most, until it
+            survives, with other kicks: hard places come more often (compare the prioritised levels of Jiang et al.
+            2021).
     """
 
     episode_seconds: float = 8.0
@@ -241,7 +241,8 @@ class LiveWindows(WindowSource):
         last = self._episodes[b]
         if last and last.has_crashed and not last.is_driven_by_expert and last.i_retry < live.n_retries:
             seed, i_retry = last.seed, last.i_retry + 1
-        keys = {name: key + len(_STREAMS) * i_retry for name, key in _STREAMS.items()}
+        # The same place of the road again, else all drawn anew.
+        keys = {name: key + len(_STREAMS) * i_retry * (name != "start") for name, key in _STREAMS.items()}
         rngs = {name: np.random.default_rng([config.seed, seed, key]) for name, key in keys.items()}
         n_frames = self._n_frames
         if i_episode == 0:

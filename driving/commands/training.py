@@ -50,7 +50,7 @@ def train_(
         int | None,
         typer.Option(
             min=0,
-            help="--env: the policy drives a road on which it crashed so many times again at most, until it "
+            help="--env: the policy drives a stretch on which it crashed so many times again at most, until it "
             f"survives; default {_LIVE.n_retries}.",
         ),
     ] = None,
