@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import types
 
 import numpy as np
@@ -102,6 +103,7 @@ def test_live_expert_share_falls_linearly_then_stays():
         {"expert_ramp": -0.1},
         {"first_seed": -1},
         {"start_offset_m": float("inf")},
+        {"n_retries": -1},
     ],
 )
 def test_live_config_rejects_what_cannot_be(fields):
@@ -288,6 +290,33 @@ def test_live_streams_do_not_depend_on_one_another(small_policy):
     for one, other in zip(*episodes, strict=True):
         assert (one["seed"], one["options"]) == (other["seed"], other["options"])
         assert one["actions"] == pytest.approx(other["actions"], abs=1e-6)
+
+
+def test_live_crashed_stretch_is_driven_again(small_policy):
+    """Up to the given number of times, until survived: the same place, other kicks, never the expert."""
+    config = dataclasses.replace(TINY, batch=2, checkpoint_every=9, n_steps=9)
+    settings = dataclasses.replace(
+        POLICY_ONLY, n_retries=2, disturbance=Disturbance(mean_interval_s=0.01), start_offset_m=0.1
+    )
+    for crash_at, n_drives in (({0: 1, 1: 1, 2: 1, 3: 1}, [3, 2]), ({0: 1}, [2]), ({}, [1])):
+        source, worlds = make(config, settings, crash_at=crash_at)
+        for step in range(6):
+            source.windows(small_policy(), step)
+        for world in worlds:
+            roads = [(e["seed"], e["options"]["along_road_m"]) for e in world.episodes]
+            runs = [len(list(run)) for _, run in itertools.groupby(roads)]
+            assert runs[: len(n_drives)] == n_drives
+            assert len(set(roads)) == len(runs)
+            if n_drives[0] == 3:
+                assert len({episode["actions"][0] for episode in world.episodes[:3]}) == 3
+
+
+def test_live_what_the_expert_crashed_is_not_driven_again(small_policy):
+    settings = LiveConfig(n_retries=2, expert_share=1.0, disturbance=CALM)
+    source, worlds = make(settings=settings, crash_at={0: 1})
+    for step in range(2):
+        source.windows(small_policy(), step)
+    assert all(len({episode["seed"] for episode in world.episodes}) == 2 for world in worlds)
 
 
 # Looks -----------------------------------------------------------------------------------------------------
