@@ -205,6 +205,7 @@ LIVE = (
 
 def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     options = ("--env-option", "roadside=false", "--episode-seconds", 1.5, "--expert-share", 0.5)
+    options += ("--retries", 2)
     text = succeeds("train", *LIVE, *options, "--wiring", "ncp", "--out", tmp_path / "a", "--bfloat16")
     assert text.startswith(str(tmp_path / "a"))
     assert json.loads((tmp_path / "a" / "config.json").read_text())["core_wiring_kind"] == "ncp"
@@ -212,6 +213,7 @@ def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     assert (metrics["env"], metrics["env_options"]) == ("lane/Procedural-v0", {"roadside": False})
     assert metrics["live"]["episode_seconds"] == 1.5
     assert metrics["live"]["expert_share"] == 0.5
+    assert metrics["live"]["n_retries"] == 2
     assert metrics["live"]["expert_ramp"] == 0.3
     assert metrics["n_frames"] == 2 * 2 * 4
     assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
@@ -231,7 +233,13 @@ def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):
     out = ("--out", tmp_path / "a")
     assert "none of them" in fails("train", *out)
     assert "got both" in fails("train", *out, *LIVE, "--data", saved_drive)
-    for option in (("--env-option", "hills=false"), ("--episode-seconds", 8), ("--expert-share", 0.25)):
+    live = (
+        ("--env-option", "hills=false"),
+        ("--episode-seconds", 8),
+        ("--expert-share", 0.25),
+        ("--retries", 0),
+    )
+    for option in live:
         assert "are for --env" in fails("train", *out, "--data", saved_drive, *option)
     for name in ("--mirror", "--shift-m", "--yaw-rad"):
         assert f"leave out {name}" in fails("train", *out, *LIVE, name, 0.1)
