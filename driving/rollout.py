@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -244,8 +245,10 @@ def totals(logs: Sequence[EpisodeLog]) -> dict[str, Any]:
 
     ``mean_abs_lateral_offset_m`` is over all driven steps. ``kept_share`` is the distance driven in the lane over
     the distance that a perfect driver would have driven, ``EpisodeLog.missing_m`` more: 1 when no car was lost.
-    Both rates are None without any distance.
+    Both rates are None without any distance. ``crashed_seeds`` of ``n_seeds`` had a crash in any of their episodes;
+    ``crashed_seeds_95`` is the interval of their share: one road in several weathers is one sample, not several.
     """
+    n_seeds, crashed_seeds = len({log.seed for log in logs}), len({log.seed for log in logs if log.crashed})
     metres = sum(log.distance_m for log in logs)
     missing_m = sum(log.missing_m for log in logs)
     km, crashes = metres / 1000.0, sum(log.crashed for log in logs)
@@ -257,7 +260,21 @@ def totals(logs: Sequence[EpisodeLog]) -> dict[str, Any]:
         "crashes_per_km": round(crashes / km, 4) if km > 0 else None,
         "mean_abs_lateral_offset_m": round(float(offsets.mean()), 5),
         "kept_share": round(metres / (metres + missing_m), 5) if km > 0 else None,
+        "n_seeds": n_seeds,
+        "crashed_seeds": crashed_seeds,
+        "crashed_seeds_95": [round(bound, 4) for bound in wilson_interval(crashed_seeds, n_seeds)],
     }
+
+
+def wilson_interval(n_hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Bounds of a probability after ``n_hits`` of ``n`` independent trials (Wilson 1927); 95 % at ``z`` = 1.96.
+
+    >>> [round(bound, 3) for bound in wilson_interval(0, 20)]
+    [0.0, 0.161]
+    """
+    centre = (n_hits + z * z / 2) / (n + z * z)
+    reach = z / (n + z * z) * math.sqrt(n_hits * (n - n_hits) / n + z * z / 4)
+    return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
 def timed_rollout(*args: Any, **kwargs: Any) -> tuple[list[EpisodeLog], dict[str, Any]]:

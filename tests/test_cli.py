@@ -23,6 +23,7 @@ COMMANDS = (
 )
 EPISODE_KEYS = {"seed", "setting", "crashed", "truncation", "distance_m", "mean_abs_offset_m"}
 TOTALS = {"crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
+TOTALS |= {"n_seeds", "crashed_seeds", "crashed_seeds_95"}
 DRIVE_KEYS = {"episodes", "settings", "frames_per_s", *TOTALS}
 ATTEND_KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
 
@@ -461,6 +462,7 @@ def test_cli_drive_groups_episodes_by_what_the_world_drew(succeeds, seasonal_env
     lines = [line.split() for line in out.splitlines()]
     assert ["season=winter", "2", "2", "0.004", "500"] in [line[:5] for line in lines]
     assert [line[0] for line in lines if len(line) == 7][-1] == "all"
+    assert out.splitlines()[-1] == "2 of 4 seeds with a crash; 95 % interval of their share: 15 to 85 %"
 
 
 def test_cli_drive_varies_options_over_the_same_seeds(succeeds, seasonal_env, saved_policies, tmp_path):

@@ -7,7 +7,15 @@ import torch
 
 import sim  # noqa: F401  (registers the environments)
 from driving.noise import CORRUPTIONS, Noise, parse_noise
-from driving.rollout import EpisodeLog, drive_steps, rollout, summarise, timed_rollout, totals
+from driving.rollout import (
+    EpisodeLog,
+    drive_steps,
+    rollout,
+    summarise,
+    timed_rollout,
+    totals,
+    wilson_interval,
+)
 from sim.errors import BadInputError
 
 
@@ -78,12 +86,33 @@ def test_rollout_summary_by_hand():
         "crashes_per_km": 1.0,
         "mean_abs_lateral_offset_m": 0.8,
         "kept_share": round(1000 / 1300, 5),  # the lost car would have driven as far again
+        "n_seeds": 2,
+        "crashed_seeds": 1,
+        "crashed_seeds_95": [0.0945, 0.9055],
         "frames_per_s": 10.0,
     }  # fmt: skip
-    rest = {"n_episodes", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
-    assert totals([two]).keys() == rest
+    assert totals([two]).keys() == figures.keys() - {"episodes", "frames_per_s"} | {"n_episodes"}
     assert totals([one])["kept_share"] == 0.5
     assert totals([two])["kept_share"] == 1.0
+
+
+def test_rollout_seeds_with_a_crash_count_once():
+    logs = [
+        EpisodeLog(seed, lateral_offset_m=[0.0], crashed=seed < 2) for seed in (0, 1, 2) for _ in range(4)
+    ]
+    figures = totals(logs)
+    assert (figures["crashes"], figures["crashed_seeds"], figures["n_seeds"]) == (8, 2, 3)
+    assert figures["crashed_seeds_95"] == [round(bound, 4) for bound in wilson_interval(2, 3)]
+
+
+@pytest.mark.parametrize("n", [1, 3, 20, 500])
+def test_rollout_interval_is_where_the_normal_score_test_rejects(n):
+    """Wilson's bounds p solve (p - hits / n)^2 = z^2 p (1 - p) / n."""
+    for hits in {0, n // 3, n}:
+        low, high = wilson_interval(hits, n)
+        assert 0 <= low <= hits / n <= high <= 1
+        for p in (low, high):
+            assert (p - hits / n) ** 2 == pytest.approx(1.96**2 * p * (1 - p) / n, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,11 @@ def drive_(
         )
     title = f"{policy} in {env}, {noise or 'clean'}, {figures['frames_per_s']:g} frames/s"
     print_table(title, _rows_of_settings(figures))
+    low, high = figures["crashed_seeds_95"]
+    print(
+        f"{figures['crashed_seeds']} of {figures['n_seeds']} seeds with a crash; "
+        f"95 % interval of their share: {100 * low:.0f} to {100 * high:.0f} %"
+    )
 
 
 def _rows_of_settings(figures: dict[str, Any]) -> list[dict[str, Any]]:
