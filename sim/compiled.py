@@ -6,7 +6,10 @@ one multiplication weighs all four.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -22,11 +25,28 @@ _LOW = np.uint64(0xFF)
 
 
 def compiled(function: F) -> F:
-    """``function`` as machine code; strict IEEE arithmetic, so the same input gives the same bits everywhere."""
+    """``function`` as machine code; strict IEEE arithmetic, so the same input gives the same bits everywhere.
+
+    Kept code is used again as long as no source file of ``sim`` and of the function's own folder has changed.
+    """
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no folder to keep it in can be written: each process compiles for itself
         return numba.njit(nogil=True, error_model="numpy")(function)
+    # Numba looks at the function's own file only, and would go on with what was copied in from another one: constants,
+    # called functions. It has no public way to say more.
+    folders = (Path(__file__).parent, Path(function.__code__.co_filename).parent)
+    dispatcher._cache._cache_file._source_stamp = tuple(map(_digest, folders))
+    return dispatcher
+
+
+@functools.cache
+def _digest(folder: Path) -> str:
+    """Of the sources in a folder and in the packages in it."""
+    digest = hashlib.sha256()
+    for source in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")]):
+        digest.update(f"{source.relative_to(folder)} {source.stat().st_size} ".encode() + source.read_bytes())
+    return digest.hexdigest()
 
 
 def inlined(function: F) -> F:

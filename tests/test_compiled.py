@@ -1,5 +1,10 @@
 """Small compiled functions against numpy, and that they compile where nothing can be kept on disk."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numba
 import numpy as np
@@ -99,3 +104,32 @@ def test_compiled_functions_work_where_nothing_can_be_kept(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert c.compiled(lambda x: 2 * x)(21) == 42
+
+
+def test_compiled_kept_code_is_of_the_sources_as_they_are(tmp_path):
+    """A constant from another file is part of the machine code; the file that it is from may change alone."""
+    package = tmp_path / "kept"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "loop.py").write_text(
+        "from kept.size import FACTOR\n"
+        "from sim.compiled import compiled\n"
+        "@compiled\n"
+        "def scaled(x):\n"
+        "    return x * FACTOR\n"
+    )
+    code = "from kept.loop import scaled; print(scaled(2), sum(scaled.stats.cache_hits.values()))"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(c.__file__).parents[1])])
+    }
+
+    def run(factor):
+        (package / "size.py").write_text(f"FACTOR = {factor}\n")
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    assert run(3) == ["6", "0"]
+    assert run(3) == ["6", "1"]
+    assert run(5) == ["10", "0"]
+    assert run(5) == ["10", "1"]
