@@ -184,8 +184,9 @@ def test_export_of_a_trained_policy_is_as_exact_as_pytorch(name, world_frames, t
 
     ours = difference(exact, float32_step, world_frames, dt_s)
     theirs = difference(exact, onnx_step(str(tmp_path / "policy.onnx")), world_frames, dt_s)
-    for k in (0, 1):
-        assert 0 < theirs[k] <= 4 * ours[k]
+    # Of the command and of the state; some roundings are there on any machine.
+    for mine, other, rounding in zip(ours, theirs, (1e-7, 2e-6), strict=True):
+        assert 0 < other <= 4 * mine + rounding
 
 
 def test_export_bad_input_is_an_error(small_policy, tmp_path, monkeypatch):
