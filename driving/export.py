@@ -8,7 +8,7 @@ import importlib.util
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,10 @@ from sim.errors import BadInputError
 OPSET = 18
 """Of ONNX, for older releases of ONNX Runtime on cars (1.18 and later)."""
 TOLERANCE = 1e-5
-"""Largest difference to PyTorch that the commands of an export may have, in 1/m."""
-STATE_TOLERANCE = 1e-4
-"""The same for the state, absolute, for numbers above 1 relative.
+"""Largest difference to PyTorch that an export may have, absolute, for numbers above 1 relative.
 
-Each program sums the encoder's products in an order of its own, and features of 100 are off by 3e-5 in float32 wherever
-they are computed; a neuron at a steep synapse can pass as much on, though the command averages it away.
+An ONNX model is measured against PyTorch in double precision. It sums in another order than PyTorch; in float32 both
+are off by up to 1e-5 at a neuron with steep synapses, and their difference would be the sum of two errors.
 """
 TORCH_FILE, META_FILE = "policy.pt2", "policy.json"
 FORMATS = {"onnx": MODEL_FILE, "torch": TORCH_FILE}
@@ -65,11 +63,11 @@ def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -
         format_name: a key of ``FORMATS``.
 
     Returns:
-        The files written, and the largest difference of a command to PyTorch (``difference``) on frames of noise.
+        The files written, and the largest difference to PyTorch (``difference``) on frames of noise.
 
     Raises:
         BadInputError: an unknown format, packages missing, a folder that cannot be written, or a difference above
-            ``TOLERANCE`` or ``STATE_TOLERANCE`` (nothing is written then).
+            ``TOLERANCE`` (nothing is written then).
     """
     if format_name not in FORMATS:
         raise BadInputError(f"format: expected one of {', '.join(FORMATS)}, got {format_name!r}")
@@ -78,9 +76,10 @@ def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -
     policy = copy.deepcopy(policy).cpu().eval()
     meta = metadata(policy, name)
     program = _traced(policy)
+    reference = policy
     if format_name == "onnx":
         data = _onnx(program, meta)
-        step = onnx_step(data)
+        step, reference = onnx_step(data), copy.deepcopy(policy).double()
     else:
         buffer = io.BytesIO()
         torch.export.save(program, buffer)
@@ -89,11 +88,11 @@ def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -
     rng = np.random.default_rng(0)
     shape = (N_CHECKED_FRAMES, policy.config.height_px, policy.config.width_px, 3)
     frames = rng.integers(0, 256, shape, dtype=np.uint8)
-    worst, worst_state = difference(policy, step, frames, rng.uniform(0.02, 0.2, N_CHECKED_FRAMES))
-    if not (worst <= TOLERANCE and worst_state <= STATE_TOLERANCE):
+    worst = difference(reference, step, frames, rng.uniform(0.02, 0.2, N_CHECKED_FRAMES))
+    if not worst <= TOLERANCE:
         raise BadInputError(
-            f"export: the {format_name} model differs from PyTorch by {worst:.1e} 1/m (state {worst_state:.1e}), "
-            f"more than {TOLERANCE:g} ({STATE_TOLERANCE:g}); try other releases of torch and onnxruntime"
+            f"export: the {format_name} model differs from PyTorch by {worst:.1e}, more than {TOLERANCE:g}; "
+            "try other releases of torch and onnxruntime"
         )
     paths = [folder / FORMATS[format_name], folder / META_FILE]
     _write_bytes(paths[0], data)
@@ -122,18 +121,16 @@ def metadata(policy: Policy, name: str) -> dict[str, Any]:
     }
 
 
-def difference(
-    policy: Policy, step: Any, frames: Iterable[np.ndarray], dt_s: Iterable[float]
-) -> tuple[float, float]:
-    """Largest differences between a step and PyTorch over frames (H, W, 3), each carrying its own state along.
+def difference(policy: Policy, step: Any, frames: Iterable[np.ndarray], dt_s: Iterable[float]) -> float:
+    """Largest difference between a step and PyTorch over frames (H, W, 3), each carrying its own state along.
 
-    Of the curvature, |a - b|, and of every state, |a - b| / max(1, |b|); ``step(frame, state, dt_s)`` takes and gives
-    float32 arrays, PyTorch computes in the policy's type. Infinite where a number is none.
+    Of the curvature and of every state, |a - b| / max(1, |b|); ``step(frame, state, dt_s)`` takes and gives float32
+    arrays, PyTorch computes in the policy's type.
     """
     reference = PolicyStep(policy)
     state = policy.initial_state(1)
     other = state.numpy().astype(np.float32)
-    worst = [0.0, 0.0]
+    worst = 0.0
     for frame, dt in zip(frames, dt_s, strict=True):
         times = np.array([dt], np.float32)
         with torch.no_grad():
@@ -142,10 +139,10 @@ def difference(
             )
         answers = step(frame[None], other, times)
         other = answers[1]
-        for k, (a, b) in enumerate(zip(answers, (curvature.numpy(), state.numpy()), strict=True)):
-            off = np.abs(a - b) / (np.maximum(1.0, np.abs(b)) if k == 1 else 1.0)
-            worst[k] = max(worst[k], float(np.max(off, initial=0.0)) if np.isfinite(off).all() else np.inf)
-    return worst[0], worst[1]
+        for a, b in zip(answers, (curvature.numpy(), state.numpy()), strict=True):
+            off = np.abs(a - b) / np.maximum(1.0, np.abs(b))
+            worst = max(worst, float(np.max(off, initial=0.0)) if np.isfinite(off).all() else np.inf)
+    return worst
 
 
 def onnx_step(model: bytes | str) -> Any:
@@ -191,7 +188,11 @@ def _traced(policy: Policy) -> Any:
 
 def _onnx(program: Any, meta: dict[str, Any]) -> bytes:
     """The ONNX model of a traced program, with its metadata inside."""
-    program = program.run_decompositions({torch.ops.aten.var_mean.correction: _var_mean_by_axis})
+    more_exact: dict[Any, Callable[..., Any]] = {
+        torch.ops.aten.var_mean.correction: _var_mean_by_axis,
+        torch.ops.aten.einsum.default: _dense_in_double,
+    }
+    program = program.run_decompositions(more_exact)
     written: Any = torch.onnx.export(
         program, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, verbose=False
     )
@@ -219,6 +220,16 @@ def _var_mean_by_axis(
     for axis in dim[::-1]:
         variance = variance.mean(axis, keepdim=True)
     return variance, mean
+
+
+def _dense_in_double(equation: str, tensors: Sequence[Tensor], path: Any = None) -> Tensor:
+    """The encoder's dense layers, summed in double precision.
+
+    They sum 250 products that nearly cancel: most of the rounding of a feature comes from there.
+    """
+    assert equation == "bcp,cpk->bck", "the dense layers of driving.models.encoder"
+    maps, weight = (tensor.double() for tensor in tensors)
+    return (maps.unsqueeze(-1) * weight).sum(2).float()
 
 
 def _write_bytes(path: Path, data: bytes) -> None:

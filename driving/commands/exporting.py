@@ -23,4 +23,4 @@ def export_(
     """
     check_writable(out / "policy.json")
     paths, worst = export(checkpoint.load(policy), out, Path(policy).name, format_name)
-    print(f"Written: {', '.join(map(str, paths))}; largest difference to PyTorch {worst:.1e} 1/m")
+    print(f"Written: {', '.join(map(str, paths))}; largest difference to PyTorch {worst:.1e}")
