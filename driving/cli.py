@@ -14,7 +14,7 @@ from driving.commands.exporting import export_
 from driving.commands.looking import attend_, circuit, demo, insight_
 from driving.commands.testing import drive_, open_loop
 from driving.commands.training import train_
-from sim.errors import BadInputError
+from sim.errors import BadInputError, WorkerLostError
 
 app = typer.Typer(
     add_completion=False,
@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         message = str(error)
     except OSError as error:
         message = f"{error.filename or 'file'}: {error.strerror or error}"
+    except WorkerLostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
 

@@ -14,14 +14,15 @@ import torch
 
 from driving.attention import Attribution
 from driving.attention.score import map_similarity, on_road_share, road_area_share
-from driving.looks import Look, looks_in_env, looks_on_drive
+from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy
 from driving.noise import Noise
-from driving.rollout import EpisodeLog
 from driving.video import HEIGHT_PX, WIDTH_PX, Panel, VideoWriter, compose
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.drive import Drive
+from sim.episodes import EpisodeLog, Instant
 from sim.errors import BadInputError
+from sim.lane_env import LaneEnv
 
 BLOCK = 32
 """Frames whose maps are computed in one batch."""
@@ -31,82 +32,96 @@ UNTRAINED_SEEDS = (901, 902, 903)
 """The untrained networks a score is held against; their shares are averaged."""
 
 
+class _Mean:
+    """A running mean of what is finite."""
+
+    def __init__(self) -> None:
+        self.n, self.total = 0, 0.0
+
+    def add(self, value: float) -> None:
+        if math.isfinite(value):
+            self.n, self.total = self.n + 1, self.total + value
+
+    @property
+    def value(self) -> float | None:
+        """None without any."""
+        return round(self.total / self.n, 5) if self.n else None
+
+
 @dataclass
 class AttentionTally:
     """Scores of one network, collected frame by frame; read with ``figures``.
 
     Attributes:
-        on_road, untrained_on_road, area: a value a frame whose road mask is known.
-        similarity: a value a noisy frame.
-        n_looks: frames seen.
+        on_road, untrained_on_road, area: over the frames whose road mask is known.
+        similarity: over the noisy frames.
+        n_frames, n_mask_frames: seen, and of these with a known mask.
     """
 
-    on_road: list[float] = field(default_factory=list)
-    untrained_on_road: list[float] = field(default_factory=list)
-    area: list[float] = field(default_factory=list)
-    similarity: list[float] = field(default_factory=list)
-    n_looks: int = 0
+    on_road: _Mean = field(default_factory=_Mean)
+    untrained_on_road: _Mean = field(default_factory=_Mean)
+    area: _Mean = field(default_factory=_Mean)
+    similarity: _Mean = field(default_factory=_Mean)
+    n_frames: int = 0
+    n_mask_frames: int = 0
 
     def figures(self) -> dict[str, Any]:
         """Means over the frames; a share is None without a single known mask, SSIM without noise."""
         return {
-            "on_road_share": _mean(self.on_road),
-            "untrained_on_road_share": _mean(self.untrained_on_road),
-            "ssim_clean_noisy": _mean(self.similarity),
-            "road_area_share": _mean(self.area),
-            "n_frames": self.n_looks,
-            "n_mask_frames": len(self.area),
+            "on_road_share": self.on_road.value,
+            "untrained_on_road_share": self.untrained_on_road.value,
+            "ssim_clean_noisy": self.similarity.value,
+            "road_area_share": self.area.value,
+            "n_frames": self.n_frames,
+            "n_mask_frames": self.n_mask_frames,
         }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    finite = [v for v in values if math.isfinite(v)]
-    return round(sum(finite) / len(finite), 5) if finite else None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A look with its map (H, W) and the means of the shares up to it."""
+    """An instant with its map (H, W) and the means of the shares up to it."""
 
-    look: Look
+    instant: Instant
     attention: np.ndarray
     on_road_share: float | None
     untrained_on_road_share: float | None
 
 
 class Onlooker:
-    """Computes maps and scores of one network's looks, a block at a time."""
+    """Computes maps and scores of what one network sees, a block of instants at a time."""
 
     def __init__(self, policy: Policy, method: Attribution, noisy: bool) -> None:
         self.policy, self.method, self.noisy = policy, method, noisy
         self.untrained = [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS]
         self.tally = AttentionTally()
 
-    def seen(self, looks: Sequence[Look]) -> list[Seen]:
-        """The looks with their maps and the shares so far; the tally grows."""
-        frames = _frames([look.frame for look in looks])
-        states = torch.stack([look.state_before for look in looks])
+    def seen(self, instants: Sequence[Instant]) -> list[Seen]:
+        """The instants with their maps and the shares so far; the tally grows."""
+        frames = _frames([instant.frame for instant in instants])
+        states = torch.stack([instant.state_before for instant in instants])
         maps = self.method(self.policy, frames, states).numpy()
-        self.tally.n_looks += len(looks)
         if self.noisy:
-            clean = self.method(self.policy, _frames([look.clean_frame for look in looks]), states).numpy()
-            self.tally.similarity += map_similarity(clean, maps).tolist()
-        masks = {i: look.road_mask for i, look in enumerate(looks) if look.road_mask is not None}
-        known = list(masks)
+            clean = _frames([instant.clean_frame for instant in instants])
+            for value in map_similarity(self.method(self.policy, clean, states).numpy(), maps):
+                self.tally.similarity.add(float(value))
+        masks = [instant.info.get("road_mask") for instant in instants]
+        known = [i for i, mask in enumerate(masks) if mask is not None]
         untrained = [
             dict(zip(known, self.method(other, frames[known], states[known] * 0).numpy(), strict=True))
             for other in self.untrained
             if known
         ]
         scored = []
-        for i, look in enumerate(looks):
-            if i in masks:
-                self.tally.area.append(float(road_area_share(masks[i])))
-                self.tally.on_road.append(float(on_road_share(maps[i], masks[i])))
-                shares = [on_road_share(other[i], masks[i]) for other in untrained]
-                self.tally.untrained_on_road.append(float(np.mean(shares)))
-            figures = self.tally.figures()
-            scored.append(Seen(look, maps[i], figures["on_road_share"], figures["untrained_on_road_share"]))
+        for i, (instant, mask) in enumerate(zip(instants, masks, strict=True)):
+            tally = self.tally
+            tally.n_frames += 1
+            if mask is not None:
+                tally.n_mask_frames += 1
+                tally.area.add(float(road_area_share(mask)))
+                tally.on_road.add(float(on_road_share(maps[i], mask)))
+                shares = [on_road_share(other[i], mask) for other in untrained]
+                tally.untrained_on_road.add(float(np.mean(shares)))
+            scored.append(Seen(instant, maps[i], tally.on_road.value, tally.untrained_on_road.value))
         return scored
 
 
@@ -115,33 +130,25 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(frames)).movedim(-1, 1).float() / 255.0
 
 
-def title_of(policy: Policy) -> str:
-    """What kind of network it is, in a few words."""
-    core = policy.core
-    if policy.config.core == "ltc":
-        return f"{core.wiring.n_neurons} liquid neurons (LTC)"
-    return f"CNN-LSTM, {core.config.n_units} units" if policy.config.core == "lstm" else policy.config.core
-
-
 def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
     """What each policy is called over its panel: its kind, and its name where two are of one kind."""
-    kinds = {name: title_of(policy) for name, policy in policies.items()}
+    kinds = {name: policy.core.title for name, policy in policies.items()}
     alike = len(set(kinds.values())) < len(kinds)
     return {name: f"{kind}: {Path(name).name}" if alike else kind for name, kind in kinds.items()}
 
 
 def compare(
-    looks: Mapping[str, Iterator[Look]],
+    streams: Mapping[str, Iterator[Instant]],
     onlookers: Mapping[str, Onlooker],
     video: VideoWriter | None = None,
     heading: str = "",
     subtitle: str = "",
     condition: str = "clean picture",
     noisy: bool = False,
-    logs: Mapping[str, EpisodeLog] | None = None,
+    driven: Mapping[str, Driven] | None = None,
     on_frame: Callable[[], None] = lambda: None,
 ) -> None:
-    """Go through the looks of all networks in step, score them, and write the video's frames.
+    """Go through the instants of all networks in step, score them, and write the video's frames.
 
     A network whose episode has ended keeps its last picture while the others go on; where one has crashed, all
     keep theirs for ``HOLD_FRAMES`` frames at the very end, so that it can be read.
@@ -152,7 +159,9 @@ def compare(
         if video is None or not last:
             return
         panels = [
-            _panel(names[name], onlookers[name].policy, seen, logs[name] if logs else None, name in ended)
+            _panel(
+                names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended
+            )
             for name, seen in last.items()
         ]
         picture = compose(
@@ -161,23 +170,23 @@ def compare(
             subtitle=subtitle,
             condition=condition,
             noisy=noisy,
-            time_s=max(seen.look.time_s for seen in last.values()),
-            road_area_share=_mean([a for o in onlookers.values() for a in o.tally.area]),
+            time_s=max(seen.instant.time_s for seen in last.values()),
+            road_area_share=_area(onlookers),
         )
         for _ in range(HOLD_FRAMES if len(ended) == len(last) else 1):
             video.write(picture)
 
     last: dict[str, Seen] = {}
-    for instants in _blocks(zip_longest(*looks.values()), BLOCK):
+    for instants in _blocks(zip_longest(*streams.values()), BLOCK):
         scored = {}
-        for name, column in zip(looks, zip(*instants, strict=True), strict=True):
-            present = [look for look in column if look is not None]
+        for name, column in zip(streams, zip(*instants, strict=True), strict=True):
+            present = [instant for instant in column if instant is not None]
             scored[name] = onlookers[name].seen(present) if present else []
         for i in range(len(instants)):
             last |= {name: column[i] for name, column in scored.items() if i < len(column)}
             film(last, [name for name, column in scored.items() if i >= len(column)])
             on_frame()
-    if logs and any(log.crashed for log in logs.values()):
+    if driven and any(drive.log.crashed for drive in driven.values()):
         film(last, list(last))
 
 
@@ -186,41 +195,39 @@ def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield block
 
 
+def _area(onlookers: Mapping[str, Onlooker]) -> float | None:
+    """The road's share of the picture over all frames of all networks."""
+    areas = [onlooker.tally.area for onlooker in onlookers.values()]
+    n = sum(area.n for area in areas)
+    return round(sum(area.total for area in areas) / n, 5) if n else None
+
+
 def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
-    look, circuit = seen.look, _circuit(policy, seen.look.state)
+    instant, core = seen.instant, policy.core
     crashed = bool(ended and log is not None and log.crashed)
     status = "driving" if log is not None else "watching"
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
+    units = core.shown_state(instant.state).numpy()
+    circuit: dict[str, Any] = {"hidden": units}
+    if core.wiring is not None:
+        circuit = {"neurons": units, "synapses": core.wiring.synapses, "roles": core.wiring.role}
+        circuit["strengths"] = core.synapse_strengths
     return Panel(
         title=title,
-        picture=look.picture,
+        picture=instant.frame if instant.picture is None else instant.picture,
         attention=seen.attention,
-        curvature_per_m=look.curvature_per_m,
+        curvature_per_m=instant.curvature_per_m,
         max_curvature_per_m=min(policy.config.max_curvature_per_m, MAX_CURVATURE_PER_M / 2),
-        reference_curvature_per_m=look.reference_curvature_per_m,
+        reference_curvature_per_m=instant.reference_curvature_per_m,
         on_road_share=seen.on_road_share,
         untrained_on_road_share=seen.untrained_on_road_share,
-        lateral_offset_m=look.lateral_offset_m,
-        lane_half_width_m=look.lane_half_width_m,
+        lateral_offset_m=instant.info.get("lateral_offset_m"),
+        lane_half_width_m=instant.info.get("lane_half_width_m"),
         status=status,
         crashed=crashed,
         **circuit,
     )
-
-
-def _circuit(policy: Policy, state: torch.Tensor) -> dict[str, Any]:
-    """What a panel shows of the inside: the neurons of a circuit, else hidden units (of an LSTM h alone)."""
-    wiring = getattr(policy.core, "wiring", None)
-    if wiring is not None:
-        strengths = policy.core.w.detach().numpy() if policy.config.core == "ltc" else None
-        return {
-            "neurons": state.numpy(),
-            "synapses": wiring.synapses,
-            "roles": wiring.role,
-            "strengths": strengths,
-        }
-    return {"hidden": (state[: len(state) // 2] if policy.config.core == "lstm" else state).numpy()}
 
 
 def heading_for(n_policies: int) -> str:
@@ -239,7 +246,7 @@ def condition_of(noise: Noise | None) -> str:
 
 def attend(
     policies: Mapping[str, Policy],
-    source: Drive | Callable[[], Any],
+    source: Drive | Callable[[], LaneEnv],
     method: Attribution,
     noise: Noise | None = None,
     seconds: float | None = None,
@@ -275,16 +282,15 @@ def attend(
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
     if frame_rate_hz is None:
         frame_rate_hz = 1.0 / float(np.median(source.dt_s())) if isinstance(source, Drive) else FRAME_RATE_HZ
-    logs = {name: EpisodeLog(seed) for name in policies}
+    driven: dict[str, Driven] | None = None
     if isinstance(source, Drive):
-        looks = {
-            name: looks_on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()
-        }
+        streams = {name: on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()}
     else:
-        looks = {
-            name: looks_in_env(policy, source, logs[name], seconds or 60.0, noise, video_path is not None)
-            for name, policy in policies.items()
+        show, limit_s = video_path is not None, seconds or 60.0
+        driven = {
+            name: Driven(policy, source, seed, limit_s, noise, show) for name, policy in policies.items()
         }
+        streams = together(driven, source)
     onlookers = {name: Onlooker(policy, method, noise is not None) for name, policy in policies.items()}
     words: dict[str, Any] = {
         "heading": heading_for(len(policies)),
@@ -292,12 +298,10 @@ def attend(
         "condition": condition_of(noise),
         "noisy": noise is not None,
     }
-    shown_logs = None if isinstance(source, Drive) else logs
     if video_path is None:
-        compare(looks, onlookers, None, **words, logs=shown_logs, on_frame=on_frame)
+        compare(streams, onlookers, None, **words, driven=driven, on_frame=on_frame)
     else:
         with VideoWriter(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
-            compare(looks, onlookers, video, **words, logs=shown_logs, on_frame=on_frame)
-    area = _mean([a for onlooker in onlookers.values() for a in onlooker.tally.area])
+            compare(streams, onlookers, video, **words, driven=driven, on_frame=on_frame)
     rows = {name: onlooker.tally.figures() for name, onlooker in onlookers.items()}
-    return {"road_area_share": area, "policies": rows}
+    return {"road_area_share": _area(onlookers), "policies": rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -17,12 +17,12 @@ MAX_WORD = 20
 """A word up to this length is not broken in a table."""
 
 
-def progress_bar(what: str, total: int | None) -> tuple[Progress, Callable[[], None]]:
-    """A bar and the function that moves it on; silent when the output is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def progress_bar(what: str, total: float | None) -> tuple[Progress, Callable[..., None]]:
+    """A bar and the function that moves it on, by one or by a number; silent when the output is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
     task = bar.add_task(what, total=total)
-    return bar, lambda: bar.advance(task)
+    return bar, lambda by=1: bar.advance(task, by)
 
 
 HEADINGS = {

@@ -252,7 +252,7 @@ def _shadow_factor(n_frames: int, height: int, width: int, rng: np.random.Genera
     return factor
 
 
-class LiveLook:
+class EpisodeAugmentation:
     """What is done to the pictures of one running episode, frame by frame.
 
     One look-up table of light for the whole episode; shadows and noise are drawn anew for every window, as for

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import Onlooker, compare, condition_of, heading_for, title_of
+from driving.compare import Onlooker, compare, condition_of, heading_for
 from driving.files import write_json
-from driving.looks import looks_in_env
+from driving.instants import Driven, together
 from driving.models.policy import Policy
 from driving.noise import Noise
 from driving.report import write_report
-from driving.rollout import EpisodeLog, timed_rollout
+from driving.rollout import timed_rollout
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
+from sim.lane_env import LaneEnv
 
 METHOD = "visual_backprop"
 VIDEO_SECONDS = 12.0
@@ -25,14 +26,15 @@ VIDEO_SECONDS = 12.0
 
 def run_demo(
     policies: Mapping[str, Policy],
-    make_env: Callable[[], Any],
-    make_shown_env: Callable[[], Any],
+    make_env: Callable[[], LaneEnv],
+    make_shown_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
     noise: Noise | None,
     out: Path,
     command: str,
     on_frame: Callable[[], None] = lambda: None,
+    n_workers: int = 1,
 ) -> dict[str, Any]:
     """Drive, look, and write ``comparison.mp4``, ``report.html`` and ``metrics.json`` into ``out``.
 
@@ -44,6 +46,7 @@ def run_demo(
         noise: the second condition; the first is the clean picture.
         command: that repeats this, for the report.
         on_frame: called after every video frame.
+        n_workers: processes that drive.
 
     Returns:
         What ``metrics.json`` holds (keys: ``driving.report``).
@@ -57,9 +60,9 @@ def run_demo(
     drive_rows, traces = [], []
     for condition in conditions:
         for name, policy in policies.items():
-            logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition)
+            logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition, n_workers=n_workers)
             label = "none" if condition is None else str(condition)
-            drive_rows.append({"policy": name, "title": title_of(policy), "noise": label, **figures})
+            drive_rows.append({"policy": name, "title": policy.core.title, "noise": label, **figures})
             traces += [
                 {
                     "policy": name,
@@ -89,7 +92,7 @@ def run_demo(
 
 def _film(
     policies: Mapping[str, Policy],
-    make_env: Callable[[], Any],
+    make_env: Callable[[], LaneEnv],
     seed: int,
     seconds: float,
     conditions: Sequence[Noise | None],
@@ -105,22 +108,22 @@ def _film(
     area = None
     with VideoWriter(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
         for condition in conditions:
-            logs = {name: EpisodeLog(seed) for name in policies}
+            driven = {
+                name: Driven(policy, make_env, seed, seconds, condition, show=True)
+                for name, policy in policies.items()
+            }
             onlookers = {
                 name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()
             }
             compare(
-                {
-                    name: looks_in_env(policy, make_env, logs[name], seconds, condition, show=True)
-                    for name, policy in policies.items()
-                },
+                together(driven, make_env),
                 onlookers,
                 video,
                 heading=heading_for(len(policies)),
                 subtitle=f"Simulated road {seed}, never seen in training",
                 condition=condition_of(condition),
                 noisy=condition is not None,
-                logs=logs,
+                driven=driven,
                 on_frame=on_frame,
             )
             for name, onlooker in onlookers.items():
@@ -132,5 +135,5 @@ def _film(
                     rows[name]["ssim_clean_noisy"] = figures["ssim_clean_noisy"]
     for row in rows.values():
         row.pop("road_area_share", None)
-    half_width_m = next(iter(logs.values())).lane_half_width_m
+    half_width_m = next(iter(driven.values())).log.lane_half_width_m
     return {"method": METHOD, "road_area_share": area, "policies": rows}, half_width_m

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from torch import Tensor
 
 from driving.models.ltc import LTC
 from driving.models.policy import Policy
-from driving.rollout import EpisodeLog, drive_steps
+from driving.rollout import drive_policy
 from sim.conventions import FRAME_RATE_HZ
+from sim.episodes import Instant
 from sim.errors import BadInputError
+from sim.lane_env import LaneEnv
 
 WARMUP_S = 1.0
 """Begin of an episode that the figures leave out: the state still comes from its zeros."""
 N_SHARES = 3
-N_PARALLEL = 20
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,37 @@ def principal_shares(states: np.ndarray, n_shares: int = N_SHARES) -> list[float
     return [float(share) for share in (variance / variance.sum())[:n_shares]]
 
 
+class _Tracer:
+    """Keeps what the neurons do at every instant past the warm-up (``sim.episode_workers.Watcher``)."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy, self._kept = policy, list[CircuitTrace]()
+
+    def watch(self, instants: Sequence[Instant]) -> None:
+        if instants[0].time_s < WARMUP_S - 1e-6:  # of all: they began together
+            return
+        frames = torch.from_numpy(np.stack([instant.frame for instant in instants])).movedim(-1, 1)
+        before = torch.stack([instant.state_before for instant in instants])
+        dt_s = torch.tensor([[instant.info["dt_s"]] for instant in instants], dtype=torch.float32)
+        self._kept.append(trace(self._policy, frames[:, None], before, dt_s))
+
+    def result(self) -> dict[str, np.ndarray]:
+        """The fields of ``CircuitTrace`` that are known, (n, ...) over all instants of all episodes."""
+        known = [
+            field.name
+            for field in fields(CircuitTrace)
+            if self._kept and getattr(self._kept[0], field.name) is not None
+        ]
+        return {name: torch.cat([getattr(t, name)[:, 0] for t in self._kept]).numpy() for name in known}
+
+
 def insight(
     policy: Policy,
-    make_env: Callable[[], Any],
+    make_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
-    on_frame: Callable[[], None] = lambda: None,
+    n_workers: int = 1,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:
     """Drive in closed loop and say what the neurons did: the figures of ``liquid-lane insight --json``.
 
@@ -160,57 +187,33 @@ def insight(
     Raises:
         BadInputError: nothing was driven past the warm-up, or a state that never changes.
     """
-    logs = [EpisodeLog(seed) for seed in seeds]
-    kept: list[CircuitTrace] = []
-    envs: list[Any] = []
-    try:
-        for _ in range(min(N_PARALLEL, len(logs))):
-            envs.append(make_env())
-        for first in range(0, len(logs), len(envs)):
-            batch = logs[first : first + len(envs)]
-            for steps in drive_steps(policy, envs[: len(batch)], batch, seconds):
-                on_frame()
-                if steps[0].time_s < WARMUP_S - 1e-6:  # of all: they began together
-                    continue
-                frames = torch.from_numpy(np.stack([step.frame for step in steps])).movedim(-1, 1)
-                before = torch.stack([step.state_before for step in steps])
-                dt_s = torch.tensor([[step.info["dt_s"]] for step in steps], dtype=torch.float32)
-                kept.append(trace(policy, frames[:, None], before, dt_s))
-    finally:
-        for env in envs:
-            env.close()
-    if not kept:
+    tracer = partial(_Tracer, policy)
+    groups = drive_policy(policy, make_env, seeds, seconds, None, tracer, n_workers, on_seconds)
+    found = [group.watched for group in groups if group.watched]
+    if not found:
         raise BadInputError(
             f"insight: expected episodes of more than {WARMUP_S:g} s, got none; drive for longer"
         )
-    states = torch.cat([t.states[:, 0] for t in kept]).numpy()
+    kept = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
     figures: dict[str, Any] = {
-        "n_frames": len(states),
-        "crashes": sum(log.crashed for log in logs),
+        "n_frames": len(kept["states"]),
+        "crashes": sum(log.crashed for group in groups for log in group.logs),
         "principal_shares": {
             part: [round(share, 5) for share in principal_shares(values)]
-            for part, values in _parts(policy, states).items()
+            for part, values in policy.core.parts(kept["states"]).items()
         },
     }
     return figures | (_circuit_figures(policy.core, kept) if isinstance(policy.core, LTC) else {})
 
 
-def _parts(policy: Policy, states: np.ndarray) -> dict[str, np.ndarray]:
-    states = states.reshape(len(states), -1)
-    if policy.config.core == "lstm":
-        return {"h": states[:, : states.shape[1] // 2], "h_and_c": states}
-    return {"state": states}
-
-
-def _circuit_figures(core: LTC, kept: Sequence[CircuitTrace]) -> dict[str, Any]:
+def _circuit_figures(core: LTC, kept: dict[str, np.ndarray]) -> dict[str, Any]:
     def column(name: str) -> np.ndarray:
-        values: np.ndarray = torch.cat([getattr(t, name)[:, 0] for t in kept]).double().numpy()
-        return values
+        return kept[name].astype(np.float64)
 
     v, tau_s, current = column("states"), column("time_constant_s"), column("synaptic_current")
     sensory, sensitivity = column("sensory_sensitivity").mean(0), column("recurrent_sensitivity").mean(0)
     synaptic = np.abs(column("recurrent_current")).mean(0)
-    command = torch.cat([t.curvature_per_m[:, 0] for t in kept]).double().numpy()
+    command = column("curvature_per_m")
     tables = core.wiring.sensory, core.wiring.synapses
     hears = np.zeros(core.wiring.n_neurons)
     np.add.at(hears, tables[0][:, 1], sensory)

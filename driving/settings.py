@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 
 import sim  # noqa: F401  (registers the environments)
 from driving.models.policy import Policy
-from driving.rollout import Corruption, EpisodeLog, rollout, summarise, totals
+from driving.rollout import rollout, summarise, totals
+from sim.episodes import Corruption, EpisodeLog
 from sim.errors import BadInputError
+from sim.lane_env import LaneEnv
+from sim.vector_worker import make_env
 
 
 def parse_env_options(options: Sequence[str] | None) -> dict[str, Any]:
@@ -62,25 +66,35 @@ def known_envs() -> list[str]:
     return sorted(key for key in gymnasium.registry if key.startswith("lane/"))
 
 
-def env_maker(
-    env_id: str, options: Mapping[str, Any], seconds: float, render: bool = False
-) -> Callable[[], Any]:
+@dataclass(frozen=True)
+class World:
+    """Makes environments of one kind; passes through a pipe, so that worker processes make their own.
+
+    Attributes:
+        env_id: Gymnasium id.
+        options: of the environment.
+        render: whether it can be shown to people.
+    """
+
+    env_id: str
+    options: Mapping[str, Any]
+    render: bool = False
+
+    def __call__(self) -> LaneEnv:
+        mode = "rgb_array" if self.render else None
+        return make_env(f"sim:{self.env_id}", {"render_mode": mode, **self.options})
+
+
+def env_maker(env_id: str, options: Mapping[str, Any], seconds: float, render: bool = False) -> World:
     """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once."""
     if env_id not in known_envs():
         raise BadInputError(f"environment: expected one of {', '.join(known_envs())}, got {env_id!r}")
-    options = {"episode_seconds": seconds} | dict(options)
-
-    def make() -> Any:
-        # The checkers of gymnasium.make look at every observation; the tests do that once for all.
-        return gymnasium.make(
-            env_id, render_mode="rgb_array" if render else None, disable_env_checker=True, **options
-        ).unwrapped
-
+    world = World(env_id, {"episode_seconds": seconds} | dict(options), render)
     try:
-        make().close()
+        world().close()
     except (TypeError, gymnasium.error.Error) as error:
-        raise BadInputError(f"environment {env_id}: options {options}: {error}") from None
-    return make
+        raise BadInputError(f"environment {env_id}: options {dict(world.options)}: {error}") from None
+    return world
 
 
 def drive_settings(
@@ -91,7 +105,8 @@ def drive_settings(
     seeds: Sequence[int],
     seconds: float,
     corruption: Corruption | None = None,
-    on_episode: Callable[[EpisodeLog], None] = lambda log: None,
+    n_workers: int = 1,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:
     """Drive the same seeds at each variation of the options: ``summarise`` over everything, and ``settings``.
 
@@ -110,8 +125,8 @@ def drive_settings(
     makers = [env_maker(env_id, {**options, **variation}, seconds) for variation in variations]
     started_s = time.perf_counter()
     groups: list[tuple[dict[str, Any], list[EpisodeLog]]] = []
-    for variation, make_env in zip(variations, makers, strict=True):
-        logs = rollout(policy, make_env, seeds, seconds, corruption, on_episode)
+    for variation, maker in zip(variations, makers, strict=True):
+        logs = rollout(policy, maker, seeds, seconds, corruption, n_workers=n_workers, on_seconds=on_seconds)
         for log in logs:
             log.setting = {**variation, **log.setting}  # what was drawn says more than "any"
         groups.append((dict(variation), logs))

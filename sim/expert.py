@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sim.conventions import FloatOrArray
 from sim.road import Road
 
 
@@ -41,3 +42,14 @@ class PurePursuit:
         course_rad = heading_rad - slip_rad
         left_m = dy * math.cos(course_rad) - dx * math.sin(course_rad)
         return 2.0 * left_m / (dx * dx + dy * dy)
+
+
+def recovery_curvature_per_m(
+    offset_m: FloatOrArray, heading_error_rad: FloatOrArray, look_ahead_m: FloatOrArray
+) -> FloatOrArray:
+    """What leads back to a path, beside the path's own curvature (1/m); numbers or arrays of one shape.
+
+    The circle that meets the path again at the distance L has a curvature changed by
+    -2 offset / L^2 - 2 heading error / L (pure pursuit, Coulter 1992).
+    """
+    return -2.0 * offset_m / look_ahead_m**2 - 2.0 * heading_error_rad / look_ahead_m

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from sim.errors import BadInputError
 from sim.families import FAMILIES
+from sim.lane_env import LaneConfig
 from sim.look.atmosphere import SEASONS, WEATHERS
 
 ANY = "any"
@@ -30,8 +31,8 @@ def choices(option: str, text: object, known: tuple[str, ...]) -> tuple[str, ...
 
 
 @dataclass(frozen=True)
-class ProceduralConfig:
-    """Options of ``gymnasium.make("lane/Procedural-v0", ...)``.
+class ProceduralConfig(LaneConfig):
+    """Options of ``gymnasium.make("lane/Procedural-v0", ...)`` beside those of ``LaneConfig``.
 
     Family, season and weather name one setting, several joined with ``+``, or ``any``; each episode draws one of
     them. The defaults leave out winter, snow and night, so that those stay unseen conditions for a policy trained
@@ -43,13 +44,10 @@ class ProceduralConfig:
         weather: clear, overcast, rain, fog, snow, low_sun, dusk, night.
         roadside: objects beside the road and traffic in the other lanes.
         hills: the road rises and falls.
-        episode_seconds: after this time the episode is truncated.
         min_radius_m, max_radius_m: range of the curves' radii.
         lane_width_m: of the own lane.
         min_speed_mps, max_speed_mps: range of an episode's top speed, held on straights.
         max_lateral_acceleration_mps2: the car slows down for curves to stay below it.
-        start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
-        render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
     """
 
     family: str = ANY
@@ -57,33 +55,17 @@ class ProceduralConfig:
     weather: str = "clear+overcast+rain+fog+low_sun+dusk"
     roadside: bool = True
     hills: bool = True
-    episode_seconds: float = 60.0
     min_radius_m: float | None = None
     max_radius_m: float | None = None
     lane_width_m: float | None = None
     min_speed_mps: float | None = None
     max_speed_mps: float | None = None
     max_lateral_acceleration_mps2: float = 3.0
-    start_offset_m: float = 0.2
-    start_heading_rad: float = 0.02
-    render_view: str = "camera"
 
     def __post_init__(self) -> None:
         for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
             choices(option, getattr(self, option), known)
-        for name in ("roadside", "hills"):
-            if not isinstance(getattr(self, name), bool):
-                raise BadInputError(f"expected true or false for {name}, got {getattr(self, name)!r}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, (bool, str)) and isinstance(field.default, type(value)):
-                continue
-            if value is None and field.default is None:
-                continue
-            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
-                raise BadInputError(f"expected a finite number of at least 0 for {field.name}, got {value!r}")
-        if not 0 < self.episode_seconds <= 3600:
-            raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
+        super().__post_init__()
         if self.lane_width_m is not None and not 2.4 <= self.lane_width_m <= 5.0:
             raise BadInputError(f"expected lane_width_m from 2.4 to 5.0, got {self.lane_width_m}")
         for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):

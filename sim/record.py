@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from sim.camera import Camera
+from sim.disturbance import Disturbance
 from sim.drive import Drive, DriveMeta, VehicleFacts
-from sim.errors import BadInputError
+from sim.episode_workers import Crew, drive_episodes
+from sim.episodes import EpisodePlan, ExpertActor, Instant
+from sim.lane_env import LaneEnv, draw_start
 
 START_RANGE_M = (5.0, 400.0)
 """Episodes begin anywhere in this stretch of their road, so that short ones meet curves as often as long ones."""
@@ -18,130 +22,113 @@ EPISODE_GAP_S = 10.0
 """Between two episodes of one recording; far more than a frame, so no window spans them."""
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """Kicks: now and then a random curvature is added to the executed action, never to the label.
-
-    Attributes:
-        max_curvature_per_m: largest kick.
-        max_lateral_acceleration_mps2: a kick is never harder than this at the car's speed.
-        mean_interval_s: average time between two kicks (exponential).
-        min_duration_s, max_duration_s: how long one lasts.
-    """
-
-    max_curvature_per_m: float = 0.03
-    max_lateral_acceleration_mps2: float = 4.0
-    mean_interval_s: float = 2.0
-    min_duration_s: float = 0.3
-    max_duration_s: float = 1.0
-
-
-class Kicks:
-    """The disturbance of one episode; ``step`` is asked once a step, with a random stream of its own."""
-
-    def __init__(self, config: Disturbance, rng: np.random.Generator) -> None:
-        self.config, self.rng = config, rng
-        self.wait_s, self.left_s, self.size = rng.exponential(config.mean_interval_s), 0.0, 0.0
-
-    def step(self, dt_s: float, speed_mps: float) -> float:
-        """The curvature (1/m) to add during the next step."""
-        if self.left_s > 0:
-            self.left_s -= dt_s
-            hardest = self.config.max_lateral_acceleration_mps2 / max(speed_mps, 1.0) ** 2
-            return min(max(self.size, -hardest), hardest)
-        self.wait_s -= dt_s
-        if self.wait_s <= 0:
-            config = self.config
-            self.wait_s = self.rng.exponential(config.mean_interval_s)
-            self.left_s = self.rng.uniform(config.min_duration_s, config.max_duration_s)
-            self.size = self.rng.uniform(-config.max_curvature_per_m, config.max_curvature_per_m)
-        return 0.0
-
-
-def draw_start(
+def random_start(
     rng: np.random.Generator, is_off_middle: bool, start_offset_m: float, start_heading_rad: float
 ) -> dict[str, float]:
     """Options of ``reset``: a random place of the road, and off the middle of the lane or as the env starts."""
-    options = {"along_road_m": rng.uniform(*START_RANGE_M)}
-    if is_off_middle:
-        options |= {
-            "lateral_offset_m": rng.uniform(-start_offset_m, start_offset_m),
-            "heading_error_rad": rng.uniform(-start_heading_rad, start_heading_rad),
-        }
-    return options
+    place = {"along_road_m": rng.uniform(*START_RANGE_M)}
+    return place | (draw_start(rng, start_offset_m, start_heading_rad) if is_off_middle else {})
 
 
-def with_expert(env: Any, command: str) -> Any:
-    """The world inside ``env``; ``BadInputError`` if it has no privileged expert."""
-    env = env.unwrapped
-    if not hasattr(env, "expert_curvature_per_m"):
-        raise BadInputError(f"{command}: {env} has no privileged expert; {command} in lane/Procedural-v0")
-    return env
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one group of episodes; ``i_run`` says whose. The pictures are a file where a folder was given."""
+
+    i_run: np.ndarray
+    numbers: np.ndarray  # (n, 3): label, speed, time step
+    mask_known: np.ndarray
+    pictures: tuple[np.ndarray, np.ndarray] | Path
+
+    def load_pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frames (n, H, W, 3) uint8 and masks (n, H, W) bool."""
+        if not isinstance(self.pictures, Path):
+            return self.pictures
+        return np.load(self.pictures / "frames.npy"), np.load(self.pictures / "masks.npy")
+
+
+class _Recorder:
+    """Keeps every instant of a group of episodes; in a file of ``scratch``, so that no picture passes a pipe."""
+
+    def __init__(self, scratch: Path | None) -> None:
+        self._scratch = scratch
+        self._instants: list[tuple[int, np.ndarray, np.ndarray | None, float, float, float]] = []
+
+    def watch(self, instants: Sequence[Instant]) -> None:
+        for instant in instants:
+            info = instant.info
+            label = instant.curvature_per_m
+            row = (
+                instant.i_run,
+                instant.frame,
+                info.get("road_mask"),
+                label,
+                info["speed_mps"],
+                info["dt_s"],
+            )
+            self._instants.append(row)
+
+    def result(self) -> _Rows:
+        self._instants.sort(key=lambda row: row[0])  # stable: a run's instants stay in order
+        i_run, frames, masks, *numbers = zip(*self._instants, strict=True)
+        unknown = np.zeros(frames[0].shape[:2], bool)
+        pictures = np.stack(frames), np.stack([unknown if mask is None else mask for mask in masks])
+        known = np.array([mask is not None for mask in masks])
+        kept: tuple[np.ndarray, np.ndarray] | Path = pictures
+        if self._scratch is not None:
+            kept = Path(tempfile.mkdtemp(dir=self._scratch))
+            np.save(kept / "frames.npy", pictures[0])
+            np.save(kept / "masks.npy", pictures[1])
+        return _Rows(np.array(i_run), np.stack(numbers, axis=1), known, kept)
 
 
 def record(
-    env: Any,
-    seeds: Iterable[int],
+    make_env: Callable[[], LaneEnv],
+    seeds: Sequence[int],
     seconds: float,
     seed: int = 0,
     disturbance: Disturbance | None = None,
     start_offset_m: float = 0.9,
     start_heading_rad: float = 0.06,
-    on_episode: Callable[[], None] = lambda: None,
+    n_workers: int = 1,
+    on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> Drive:
-    """Drive every seed's episode with the env's own expert and keep frames, labels and masks.
+    """Drive every seed's episode with the world's own expert and keep frames, labels and masks.
 
     An episode starts at a random place of its road. The label of a frame is what the expert answers to it; what
     is executed may be disturbed, and every second episode starts off the middle of the lane, so the recording is
     full of recoveries (the closed-loop data of Lechner et al. 2020). An episode that leaves the lane ends there.
 
     Args:
-        env: has ``expert_curvature_per_m()``, ``dt_s`` and ``camera`` beside the Gymnasium interface.
+        make_env: makes a world.
         seeds: one episode each.
         seconds: length of an episode.
         seed: of the disturbances, which have random streams of their own.
         disturbance: kicks; None drives undisturbed.
-        on_episode: called after each, for a progress bar.
+        n_workers, on_seconds: as of ``sim.episode_workers.drive_episodes``.
 
     Raises:
-        BadInputError: no seeds, or the env has no expert.
+        BadInputError: no seeds, or no positive time.
     """
-    seeds = list(seeds)
-    if not seeds or not seconds > 0:
-        raise BadInputError(
-            f"record: expected at least one seed and a length above 0 s, got {len(seeds)}, {seconds}"
-        )
-    env = with_expert(env, "record")
-    frames, masks, times_s, labels, speeds = [], [], [], [], []
-    unknown = np.zeros((env.camera.height_px, env.camera.width_px), bool)
-    clock_s = 0.0
+    plans = []
     for i, episode_seed in enumerate(seeds):
-        kick_rng, start_rng = (np.random.default_rng([seed, episode_seed, key]) for key in (0, 1))
-        kicks = Kicks(disturbance, kick_rng) if disturbance else None
         is_off_middle = disturbance is not None and i % 2 == 1
-        options = draw_start(start_rng, is_off_middle, start_offset_m, start_heading_rad)
-        frame, info = env.reset(seed=episode_seed, options=options)
-        for _ in range(round(seconds / env.dt_s)):
-            label = env.expert_curvature_per_m()
-            frames.append(frame)
-            masks.append(info.get("road_mask"))
-            times_s.append(clock_s)
-            labels.append(label)
-            speeds.append(info["speed_mps"])
-            clock_s += info["dt_s"]
-            action = label + (kicks.step(env.dt_s, speeds[-1]) if kicks else 0.0)
-            frame, _, terminated, truncated, info = env.step(np.array([action], np.float32))
-            if terminated or truncated:
-                break
-        clock_s += EPISODE_GAP_S
-        on_episode()
-    known = np.array([mask is not None for mask in masks])
-    camera: Camera = env.camera
-    facts = VehicleFacts(
-        name=f"simulated car of {type(env).__name__}",
-        wheelbase_m=env.vehicle.wheelbase_m,
-        steering_ratio=None,
-    )
+        start_rng = np.random.default_rng([seed, episode_seed, 1])
+        start = random_start(start_rng, is_off_middle, start_offset_m, start_heading_rad)
+        plans.append(EpisodePlan(episode_seed, seconds, start, disturbance, (seed, episode_seed, 0)))
+    with tempfile.TemporaryDirectory(prefix="liquid-lane-") as scratch:
+        recorder = partial(_Recorder, Path(scratch) if n_workers > 1 else None)
+        groups = drive_episodes(Crew(make_env, ExpertActor, recorder), plans, n_workers, on_seconds)
+        rows = [group.watched for group in groups]
+        frames, masks = (
+            np.concatenate(part) for part in zip(*(r.load_pictures() for r in rows), strict=True)
+        )
+    labels, speeds, dt_s = np.concatenate([r.numbers for r in rows]).T
+    is_first = np.concatenate([np.diff(r.i_run, prepend=-1) > 0 for r in rows])
+    known = np.concatenate([r.mask_known for r in rows])
+    since_last_s = np.concatenate([[0.0], dt_s[:-1] + np.where(is_first[1:], EPISODE_GAP_S, 0.0)])
+    env = make_env()
+    env.close()
+    facts = VehicleFacts(f"simulated car of {type(env).__name__}", env.vehicle.wheelbase_m, None)
     meta = DriveMeta(
         source=f"{env.spec.id if env.spec else type(env).__name__}, pure-pursuit expert",
         licence="CC0-1.0",
@@ -149,12 +136,12 @@ def record(
         notes=f"{len(seeds)} episodes from seed {seeds[0]}, {seconds:g} s each, disturbance {disturbance}",
     )
     return Drive(
-        frames=np.stack(frames),
-        timestamps_s=np.array(times_s),
-        curvature_per_m=np.array(labels, np.float32),
-        camera=camera,
+        frames=frames,
+        timestamps_s=np.cumsum(since_last_s),
+        curvature_per_m=labels.astype(np.float32),
+        camera=env.camera,
         meta=meta,
-        speed_mps=np.array(speeds, np.float32),
-        road_masks=np.stack([unknown if mask is None else mask for mask in masks]) if known.any() else None,
+        speed_mps=speeds.astype(np.float32),
+        road_masks=masks if known.any() else None,
         road_mask_known=known if known.any() and not known.all() else None,
     )

@@ -7,8 +7,6 @@ holds several worlds, gets one short message a step, and writes pictures, masks 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
 import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -20,12 +18,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sim.errors import BadInputError
+from sim.processes import CLOSE_SECONDS, context, n_cores, stop
 from sim.vector_worker import is_numeric, make_env, row_layout, shared_columns, size_bytes, work
-
-START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""Never ``fork``: a copy of a process whose threads (torch, BLAS) hold locks may hang."""
-CLOSE_SECONDS = 5.0
-"""A worker that has not ended after this time is killed."""
 
 
 def make_procedural(num_envs: int = 1, **options: Any) -> LaneVectorEnv:
@@ -73,26 +67,26 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self.metadata = dict(env.metadata) | {"autoreset_mode": AutoresetMode.NEXT_STEP}
             self.render_mode = env.render_mode
             self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
-            limit = getattr(type(env), "MAX_PER_PROCESS", num_envs)
+            limit = type(env).MAX_PER_PROCESS or num_envs
         finally:
             env.close()
         self.num_envs = num_envs
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._info_keys = [key for key, value in info.items() if is_numeric(value)]
-        layout = row_layout(self.single_observation_space, self.single_action_space, info, self._info_keys)
-        context: Any = multiprocessing.get_context(START_METHOD)
-        memory = context.RawArray("B", size_bytes(layout, num_envs))
+        numbers = {key: value for key, value in info.items() if is_numeric(value)}
+        self._info_keys = list(numbers)
+        layout = row_layout(self.single_observation_space, self.single_action_space, numbers)
+        memory = context().RawArray("B", size_bytes(layout, num_envs))
         self._columns = shared_columns(memory, layout, num_envs)
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
-        self._stop = weakref.finalize(self, _stop_workers, self._pipes, self._processes)
-        n_workers = max(min(n_workers or _n_cores(), num_envs), math.ceil(num_envs / limit))
+        self._stop = weakref.finalize(self, stop, self._pipes, self._processes)
+        n_workers = max(min(n_workers or n_cores(), num_envs), math.ceil(num_envs / limit))
         try:
             for places in np.array_split(np.arange(num_envs), n_workers):
-                here, there = context.Pipe()
+                here, there = context().Pipe()
                 arguments = (there, memory, layout, num_envs, places.tolist(), env_id, options)
-                process = context.Process(target=work, args=arguments, daemon=True)
+                process = context().Process(target=work, args=arguments, daemon=True)
                 process.start()
                 there.close()  # so that the end of the worker is the end of the pipe
                 self._pipes.append(here)
@@ -203,19 +197,3 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             if info:
                 batch = self._add_info(batch, info, i)
         return batch
-
-
-def _n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _stop_workers(pipes: list[Connection], processes: list[Any]) -> None:
-    """Close the pipes, which ends the workers; those that are stuck are killed."""
-    for pipe in pipes:
-        pipe.close()
-    for process in processes:
-        process.join(CLOSE_SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()

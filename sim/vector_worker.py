@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import pickle
 import signal
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import gymnasium
 import numpy as np
+
+from sim.lane_env import Info, LaneEnv
+from sim.processes import portable
 
 ALIGNMENT = 64
 """Bytes at whose multiples a column begins."""
@@ -21,9 +22,9 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 """Name of a column -> shape of one world's entry, dtype."""
 
 
-def make_env(env_id: str, options: dict[str, Any]) -> Any:
-    """A world without Gymnasium's checks at every step; actions and options it checks itself."""
-    return gymnasium.make(env_id, disable_env_checker=True, **options).unwrapped
+def make_env(env_id: str, options: Mapping[str, Any]) -> LaneEnv:
+    """A world without Gymnasium's checks at every step, which the tests do once for all; it checks what it is given."""
+    return cast(LaneEnv, gymnasium.make(env_id, disable_env_checker=True, **options).unwrapped)
 
 
 # Shared memory: one column for each kind of number, its rows are the worlds --------------------------------
@@ -33,9 +34,7 @@ def is_numeric(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.number, np.bool_, np.ndarray))
 
 
-def row_layout(
-    observations: gymnasium.Space, actions: gymnasium.Space, info: dict[str, Any], keys: Sequence[str]
-) -> Layout:
+def row_layout(observations: gymnasium.Space, actions: gymnasium.Space, numbers: Mapping[str, Any]) -> Layout:
     layout: Layout = {
         "observation": (observations.shape or (), str(observations.dtype)),
         "action": (actions.shape or (), str(actions.dtype)),
@@ -43,8 +42,8 @@ def row_layout(
         "terminated": ((), "bool"),
         "truncated": ((), "bool"),
     }
-    for key in keys:
-        value = np.asarray(info[key])
+    for key, number in numbers.items():
+        value = np.asarray(number)
         layout[f"info {key}"], layout[f"_{key}"] = (value.shape, value.dtype.str), ((), "bool")
     return layout
 
@@ -89,7 +88,7 @@ def work(
         worlds += [_World(make_env(env_id, options), i, columns) for i in places]
         answer: tuple[bool, Any] = True, []
     except Exception as error:
-        answer = False, _portable(error)
+        answer = False, portable(error)
     while True:
         try:
             pipe.send(answer)
@@ -99,7 +98,7 @@ def work(
         try:
             answer = True, [getattr(world, what)(*arguments) for world in worlds]
         except Exception as error:
-            answer = False, _portable(error)
+            answer = False, portable(error)
     for world in worlds:
         world.env.close()
 
@@ -107,7 +106,7 @@ def work(
 class _World:
     """One environment and its row of the shared memory."""
 
-    def __init__(self, env: Any, place: int, columns: dict[str, np.ndarray]) -> None:
+    def __init__(self, env: LaneEnv, place: int, columns: dict[str, np.ndarray]) -> None:
         self.env, self.place, self.columns = env, place, columns
         keys = [name.removeprefix("info ") for name in columns if name.startswith("info ")]
         self.info_columns = {key: (columns[f"info {key}"], columns[f"_{key}"]) for key in keys}
@@ -125,11 +124,11 @@ class _World:
         found = getattr(self.env, name)
         return found(*arguments) if callable(found) else found
 
-    def _start(self, observation: np.ndarray, info: dict[str, Any]) -> dict[str, Any]:
+    def _start(self, observation: np.ndarray, info: Info) -> dict[str, Any]:
         return self._note(observation, 0.0, False, False, info)
 
     def _note(
-        self, observation: np.ndarray, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
+        self, observation: np.ndarray, reward: float, terminated: bool, truncated: bool, info: Info
     ) -> dict[str, Any]:
         """Write the row; what has no column is returned."""
         columns, i = self.columns, self.place
@@ -144,13 +143,3 @@ class _World:
             known[i] = key in info
             values[i] = info.get(key, 0)
         return {key: value for key, value in info.items() if key not in self.info_columns}
-
-
-def _portable(error: Exception) -> Exception:
-    """The exception with the worker's traceback as a note, in a form that passes through the pipe."""
-    try:
-        copy = pickle.loads(pickle.dumps(error))
-    except Exception:
-        copy = RuntimeError(f"{type(error).__name__}: {error}")
-    copy.add_note("In a worker process:\n" + "".join(traceback.format_exception(error)))
-    return copy

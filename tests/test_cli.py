@@ -8,11 +8,11 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
+from driving.live import LiveWindows
 from safetensors.torch import load_file, save_file
 
 from driving.cli import _spread, main
 from driving.commands.arguments import parse_seeds
-from driving.live import LiveWindows
 from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io
 from sim.errors import BadInputError

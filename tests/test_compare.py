@@ -5,13 +5,13 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from driving.looks import looks_in_env, looks_on_drive
 
 import sim  # noqa: F401  (registers the environments)
 from driving import compare as compare_module
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import map_similarity
 from driving.compare import Onlooker, attend
-from driving.looks import looks_in_env, looks_on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
 from driving.rollout import NOISE_STREAM, EpisodeLog

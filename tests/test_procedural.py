@@ -365,7 +365,7 @@ def test_procedural_human_mode_shows_every_step_in_a_window_and_closes_it(monkey
         def close(self):
             closed.append(True)
 
-    monkeypatch.setattr("sim.lane_keeping.Window", FakeWindow)
+    monkeypatch.setattr("sim.lane_env.Window", FakeWindow)
     env = ProceduralEnv(render_mode="human")
     env.reset(seed=4)
     env.step(curvature(0.0))

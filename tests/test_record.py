@@ -1,14 +1,14 @@
-import types
+from functools import partial
 
-import gymnasium
 import numpy as np
 import pytest
 
+from driving.settings import World
 from sim import drive as drive_io
-from sim.camera import Camera
+from sim.disturbance import Disturbance
 from sim.errors import BadInputError
 from sim.procedural_env import ProceduralEnv
-from sim.record import EPISODE_GAP_S, START_RANGE_M, Disturbance, record
+from sim.record import EPISODE_GAP_S, START_RANGE_M, record
 
 SEEDS, SECONDS, N_STEPS = [3, 14, 15], 1.5, 30
 RESTLESS = Disturbance(max_curvature_per_m=0.05, mean_interval_s=0.2, min_duration_s=0.2, max_duration_s=0.4)
@@ -16,6 +16,8 @@ RESTLESS = Disturbance(max_curvature_per_m=0.05, mean_interval_s=0.2, min_durati
 
 class Watched(ProceduralEnv):
     """The embedded world, remembering how every episode was started and what was executed in it."""
+
+    MAX_PER_PROCESS = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,43 +32,16 @@ class Watched(ProceduralEnv):
         return super().step(action)
 
 
-class StandIn:
-    """An expert that always answers 0.01, in a world of tiny pictures: quick to record for long."""
-
-    dt_s, camera, spec = 0.05, Camera(height_px=2, width_px=3), None
-    vehicle = types.SimpleNamespace(wheelbase_m=2.6)
-
-    def __init__(self) -> None:
-        self.unwrapped, self.actions = self, []
-
-    def expert_curvature_per_m(self) -> float:
-        return 0.01
-
-    def reset(self, *, seed, options):
-        return self._observe()
-
-    def step(self, action):
-        self.actions.append(float(action[0]))
-        return self._observe()[0], 0.0, False, False, self._observe()[1]
-
-    def _observe(self):
-        return np.zeros((2, 3, 3), np.uint8), {
-            "road_mask": np.ones((2, 3), bool),
-            "speed_mps": 9.0,
-            "dt_s": 0.05,
-        }
-
-
 @pytest.fixture(scope="module")
 def calm():
     env = Watched()
-    return env, record(env, SEEDS, SECONDS)
+    return env, record(lambda: env, SEEDS, SECONDS)
 
 
 @pytest.fixture(scope="module")
 def restless():
     env = Watched()
-    return env, record(env, SEEDS, SECONDS, disturbance=RESTLESS)
+    return env, record(lambda: env, SEEDS, SECONDS, disturbance=RESTLESS)
 
 
 def executed(env: Watched) -> np.ndarray:
@@ -115,7 +90,7 @@ def test_record_disturbance_moves_neither_the_road_nor_the_looks(calm, restless)
 
 def test_record_seed_of_the_disturbance_is_its_own(restless):
     env = Watched()
-    other = record(env, SEEDS[:1], SECONDS, seed=1, disturbance=RESTLESS)
+    other = record(lambda: env, SEEDS[:1], SECONDS, seed=1, disturbance=RESTLESS)
     assert env.episodes[0][0] == SEEDS[0]
     assert other.speed_mps[0] == restless[1].speed_mps[0]  # the episode's car is still the same
     kicks, other_kicks = (
@@ -126,7 +101,7 @@ def test_record_seed_of_the_disturbance_is_its_own(restless):
 
 
 def test_record_is_reproducible(restless):
-    again = record(ProceduralEnv(), SEEDS[:2], SECONDS, disturbance=RESTLESS)
+    again = record(ProceduralEnv, SEEDS[:2], SECONDS, disturbance=RESTLESS)
     np.testing.assert_array_equal(again.frames, restless[1].frames[: 2 * N_STEPS])
     np.testing.assert_array_equal(again.curvature_per_m, restless[1].curvature_per_m[: 2 * N_STEPS])
 
@@ -143,19 +118,19 @@ def test_record_has_a_segment_for_every_seed(restless):
 def test_record_episode_that_leaves_the_lane_ends_there():
     wild = Disturbance(max_curvature_per_m=0.1, mean_interval_s=0.01, min_duration_s=3.0, max_duration_s=3.0)
     seconds = 4.0
-    drive = record(ProceduralEnv(), [1, 2], seconds, disturbance=wild)
+    drive = record(ProceduralEnv, [1, 2], seconds, disturbance=wild)
     lengths = [segment.stop - segment.start for segment in drive.segments()]
     assert len(lengths) == 2
     assert min(lengths) < seconds / 0.05
 
 
 def test_record_episode_ends_with_the_environments_own_time():
-    assert len(record(ProceduralEnv(episode_seconds=0.4), [1], 2.0)) == 8
+    assert len(record(partial(ProceduralEnv, episode_seconds=0.4), [1], 2.0)) == 8
 
 
 def test_record_starts_lie_in_their_ranges():
     env = Watched()
-    record(env, range(8), 0.1, disturbance=Disturbance(), start_offset_m=0.5, start_heading_rad=0.03)
+    record(lambda: env, range(8), 0.1, disturbance=Disturbance(), start_offset_m=0.5, start_heading_rad=0.03)
     starts = [options for _, options, _ in env.episodes]
     assert all(START_RANGE_M[0] <= start["along_road_m"] <= START_RANGE_M[1] for start in starts)
     assert len({start["along_road_m"] for start in starts}) == 8
@@ -166,14 +141,22 @@ def test_record_starts_lie_in_their_ranges():
     )
 
 
-def test_record_kicks_have_the_given_lengths_and_intervals():
-    env, dt_s, seconds = StandIn(), 0.05, 600.0
+def test_record_kicks_have_the_given_lengths_and_intervals(stand_in_env):
+    class Remembering(stand_in_env):
+        """Remembers what was executed; its expert always steers the same."""
+
+        MAX_PER_PROCESS = 1
+
+        def _advance(self, curvature_per_m):
+            self.actions = [*getattr(self, "actions", []), curvature_per_m]
+
+    env, dt_s, seconds = Remembering(size=(2, 3)), 0.05, 600.0
     disturbance = Disturbance(
         max_curvature_per_m=0.02, mean_interval_s=1.5, min_duration_s=0.4, max_duration_s=0.8
     )
-    drive = record(env, [5], seconds, disturbance=disturbance)
-    assert set(drive.curvature_per_m) == {np.float32(0.01)}
-    kicks = np.array(env.actions) - 0.01
+    drive = record(lambda: env, [5], seconds, disturbance=disturbance)
+    assert set(drive.curvature_per_m) == {np.float32(-0.01)}
+    kicks = np.array(env.actions) + 0.01
     assert np.abs(kicks).max() <= 0.02 + 1e-8
     active = np.concatenate([[False], np.abs(kicks) > 1e-8, [False]])
     starts, ends = (np.flatnonzero(np.diff(active.astype(int)) == sign) for sign in (1, -1))
@@ -197,26 +180,23 @@ def test_record_drive_survives_being_saved_and_loaded(restless, tmp_path):
 
 
 def test_record_says_where_it_comes_from():
-    env = gymnasium.make("sim:lane/Procedural-v0")  # wrapped: the expert is found inside
-    drive = record(env, [1], 0.1)
+    world = World("lane/Procedural-v0", {})
+    drive, env = record(world, [1], 0.1), world()
     assert "lane/Procedural-v0" in drive.meta.source
-    assert drive.meta.vehicle.wheelbase_m == env.unwrapped.vehicle.wheelbase_m
-    assert drive.camera == env.unwrapped.camera
+    assert drive.meta.vehicle.wheelbase_m == env.vehicle.wheelbase_m
+    assert drive.camera == env.camera
     assert "seed 1" in drive.meta.notes
 
 
-def test_record_tells_of_every_episode():
-    told = []
-    record(StandIn(), [4, 5, 6], 0.2, on_episode=lambda: told.append(1))
-    assert len(told) == 3
+def test_record_is_the_same_from_several_processes(restless):
+    world = World("lane/Procedural-v0", {})
+    shared = record(world, SEEDS, SECONDS, disturbance=RESTLESS, n_workers=2)
+    for name in ("frames", "timestamps_s", "curvature_per_m", "speed_mps", "road_masks"):
+        np.testing.assert_array_equal(getattr(shared, name), getattr(restless[1], name))
+    assert shared.road_mask_known is None
 
 
 @pytest.mark.parametrize(("seeds", "seconds"), [([], 1.0), ([1], 0.0), ([1], -2.0), ([1], float("nan"))])
-def test_record_rejects_nothing_to_record(seeds, seconds):
+def test_record_rejects_nothing_to_record(stand_in_env, seeds, seconds):
     with pytest.raises(BadInputError, match="at least one seed"):
-        record(StandIn(), seeds, seconds)
-
-
-def test_record_rejects_an_environment_without_an_expert():
-    with pytest.raises(BadInputError, match="no privileged expert"):
-        record(gymnasium.make("CartPole-v1"), [1], 1.0)
+        record(stand_in_env, seeds, seconds)

@@ -1,6 +1,7 @@
 """``lane/Replay-v0`` on a filmed road whose true picture is known at every pose, and on the real drive."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,14 @@ import pytest
 import sim  # noqa: F401  (registers the environments)
 from sim import drive as drive_io
 from sim.camera import Camera
+from sim.disturbance import Disturbance
 from sim.drive import Drive, DriveMeta, VehicleFacts
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS
 from sim.odometry import estimate_speed_mps, recorded_paths
-from sim.record import Disturbance, record
-from sim.replay_env import ReplayConfig, ReplayEnv
+from sim.record import record
+from sim.replay_config import ReplayConfig
+from sim.replay_env import ReplayEnv
 
 DRIVES = Path(__file__).parents[2] / "shared" / "drives"
 META = DriveMeta("test", "CC0-1.0", VehicleFacts("test car", wheelbase_m=2.85))
@@ -252,7 +255,7 @@ def test_replay_road_mask_where_known_moves_with_the_picture(drive):
 
 def test_replay_records_recoveries(drive):
     whole = dataclasses.replace(drive, road_mask_known=None)
-    recorded = record(ReplayEnv(drive=whole), range(6), 3.0, disturbance=Disturbance())
+    recorded = record(partial(ReplayEnv, drive=whole), range(6), 3.0, disturbance=Disturbance())
     assert recorded.camera == CAMERA
     assert len(recorded) > 6 * 40
     assert len(recorded.segments()) == 6

@@ -8,14 +8,15 @@ import torch
 import sim  # noqa: F401  (registers the environments)
 from driving.noise import CORRUPTIONS, Noise, parse_noise
 from driving.rollout import (
-    EpisodeLog,
-    drive_steps,
+    PolicyActor,
     rollout,
     summarise,
     timed_rollout,
     totals,
     wilson_interval,
 )
+from sim import episode_workers
+from sim.episodes import EpisodeLog, EpisodePlan, Run, advance
 from sim.errors import BadInputError
 
 
@@ -27,6 +28,12 @@ def straight_policy(small_policy):
         policy.core.readout.weight.zero_()
         policy.core.readout.bias.zero_()
     return policy
+
+
+@pytest.fixture
+def one_group(monkeypatch):
+    """Few episodes are driven in one batch, not in several."""
+    monkeypatch.setattr(episode_workers, "N_GROUPS", 1)
 
 
 # Episodes by hand ------------------------------------------------------------------------------------------
@@ -43,7 +50,7 @@ def test_rollout_counts_crashes_distances_and_offsets(straight_policy, stand_in_
     np.testing.assert_allclose(logs[1].lateral_offset_m, [0.13, 0.23, 0.33, 0.43])
     assert logs[1].curvature_per_m == [0.0] * 4
     assert logs[1].mean_abs_offset_m == pytest.approx(0.28)
-    assert logs[0].lane_half_width_m == 1.75
+    assert logs[0].lane_half_width_m == 1000.0
     assert logs[1].summary() == {
         "seed": 3,
         "setting": {},
@@ -139,17 +146,14 @@ def test_rollout_logs_setting_reason_and_planned_time(straight_policy, stand_in_
     class Recording(stand_in_env):
         """Its pictures end where the car is too far to the left, and its recording is short for seed 2."""
 
-        def step(self, action):
-            frame, reward, terminated, truncated, info = super().step(action)
-            if truncated:
-                info["truncation"] = "beyond support: lateral"
-            return frame, reward, terminated, truncated, info
+        def _early_end(self, info):
+            return "beyond support: lateral" if super()._early_end(info) else None
 
-        def _observe(self):
-            frame, info = super()._observe()
+        def _see(self):
+            frame, known = super()._see()
             if self.seed == 2:
-                info["episode_seconds_available"] = 0.3
-            return frame, info | {"setting": {"season": f"season {self.seed}"}}
+                known["episode_seconds_available"] = 0.3
+            return frame, known | {"setting": {"season": f"season {self.seed}"}}
 
     logs = rollout(straight_policy, lambda: Recording({3: 2}, truncate_at=4), [1, 2, 3], seconds=0.5)
     assert [log.setting for log in logs] == [{"season": f"season {seed}"} for seed in (1, 2, 3)]
@@ -191,40 +195,45 @@ def test_rollout_batch_equals_single_episodes(small_policy, stand_in_env, core, 
 
 def test_rollout_state_is_carried_within_and_reset_between_episodes(small_policy, stand_in_env):
     policy = small_policy("ltc", seed=3)
-    logs = [EpisodeLog(7), EpisodeLog(1)]
-    state, seen = None, []
-    for steps in drive_steps(policy, [stand_in_env({7: 4}), stand_in_env({1: 2})], logs, 1.0):
-        step = steps[0]
+    actor, state, seen = PolicyActor(policy), None, []
+    runs = [Run(stand_in_env({seed: k}), EpisodePlan(seed, 1.0)) for seed, k in ((7, 4), (1, 2))]
+    actor.begin(2)
+    while not all(run.is_over for run in runs):
+        instants = advance(runs, actor)
+        instant = instants[0]
         if state is None:
-            assert torch.equal(step.state_before, policy.initial_state(1)[0])
+            assert torch.equal(instant.state_before, policy.initial_state(1)[0])
         else:
-            assert torch.equal(step.state_before, state)
-        frame = torch.from_numpy(step.frame).movedim(-1, 0)[None]
+            assert torch.equal(instant.state_before, state)
+        frame = torch.from_numpy(instant.frame).movedim(-1, 0)[None]
         with torch.no_grad():
-            curvature, expected = policy.step(frame, step.state_before[None], 0.05)
-        torch.testing.assert_close(step.state, expected[0], atol=1e-6, rtol=0)
-        assert step.curvature_per_m == pytest.approx(float(curvature), abs=1e-6)
-        assert step.time_s == pytest.approx(0.05 * len(seen))
-        state = step.state
-        seen.append([s.i_episode for s in steps])
+            curvature, expected = policy.step(frame, instant.state_before[None], 0.05)
+        torch.testing.assert_close(instant.state, expected[0], atol=1e-5, rtol=0)
+        assert instant.curvature_per_m == pytest.approx(float(curvature), abs=1e-6)
+        assert instant.time_s == pytest.approx(0.05 * len(seen))
+        state = instant.state
+        seen.append([i.i_run for i in instants])
     assert seen == [[0, 1], [0, 1], [0], [0]]
+    actor.begin(1)
+    assert torch.equal(actor.state, policy.initial_state(1))
 
 
-def test_rollout_reuses_its_environments_and_keeps_the_order(straight_policy, stand_in_env):
-    ended = []
-    logs = rollout(
-        straight_policy,
-        lambda: stand_in_env({11: 1, 13: 2}),
-        range(10, 15),
-        0.2,
-        on_episode=lambda log: ended.append((log.seed, len(log.time_s))),
-        n_parallel=2,
-    )
+def test_rollout_reuses_its_environments_and_keeps_the_order(straight_policy, stand_in_env, monkeypatch):
+    monkeypatch.setattr(episode_workers, "MAX_TOGETHER", 2)
+    logs = rollout(straight_policy, lambda: stand_in_env({11: 1, 13: 2}), range(10, 15), 0.2)
     assert [log.seed for log in logs] == [10, 11, 12, 13, 14]
     assert len(stand_in_env.made) == 2
     assert stand_in_env.made[0].resets == [10, 12, 14]
     assert stand_in_env.made[1].resets == [11, 13]
-    assert ended == [(11, 1), (10, 4), (13, 2), (12, 4), (14, 4)]
+
+
+def test_rollout_says_how_much_time_is_done(straight_policy, stand_in_env, monkeypatch):
+    monkeypatch.setattr(episode_workers, "REPORT_EVERY_S", 0.0)
+    done_s = []
+    rollout(straight_policy, lambda: stand_in_env({1: 2}), [1, 2], 0.4, on_seconds=done_s.append)
+    assert len(done_s) > 4
+    assert min(done_s) >= 0
+    assert sum(done_s) == pytest.approx(0.8)  # a crash is done with all of its time
 
 
 def test_rollout_makes_no_more_environments_than_a_process_may_hold(straight_policy, stand_in_env):
@@ -244,18 +253,20 @@ def test_rollout_makes_no_more_environments_than_a_process_may_hold(straight_pol
     rollout(straight_policy, lambda: Few(crash_at), seeds, 0.2)  # closed before others are made
 
 
-def test_rollout_closes_every_environment(straight_policy, stand_in_env):
+def test_rollout_closes_every_environment(straight_policy, stand_in_env, one_group):
     rollout(straight_policy, stand_in_env, [1, 2, 3], 0.1)
     assert [env.closed for env in stand_in_env.made] == [True] * 3
 
 
-def test_rollout_closes_every_environment_after_an_exception(straight_policy, stand_in_env):
+def test_rollout_closes_every_environment_after_an_exception(straight_policy, stand_in_env, one_group):
     with pytest.raises(RuntimeError, match="the world broke"):
         rollout(straight_policy, lambda: stand_in_env(fail_at=2), [1, 2], 1.0)
     assert [env.closed for env in stand_in_env.made] == [True, True]
 
 
-def test_rollout_closes_the_environments_made_before_one_that_cannot_be_made(straight_policy, stand_in_env):
+def test_rollout_closes_the_environments_made_before_one_that_cannot_be_made(
+    straight_policy, stand_in_env, one_group
+):
     def make():
         if len(stand_in_env.made) == 2:
             raise BadInputError("no third one")
@@ -281,12 +292,14 @@ def test_rollout_frames_of_another_size_are_an_error(straight_policy, stand_in_e
 # Noise -----------------------------------------------------------------------------------------------------
 
 
-def first_steps(policy, make_env, seeds, noise):
-    envs = [make_env() for _ in seeds]
-    steps = next(drive_steps(policy, envs, [EpisodeLog(seed) for seed in seeds], 1.0, noise))
+def first_instants(policy, make_env, seeds, noise):
+    envs, actor = [make_env() for _ in seeds], PolicyActor(policy)
+    actor.begin(len(seeds))
+    runs = [Run(env, EpisodePlan(seed, 1.0), noise) for env, seed in zip(envs, seeds, strict=True)]
+    instants = advance(runs, actor)
     for env in envs:
         env.close()
-    return steps
+    return instants
 
 
 def test_rollout_noise_does_not_move_the_road(saved_policies):
@@ -297,9 +310,9 @@ def test_rollout_noise_does_not_move_the_road(saved_policies):
     def make():
         return gymnasium.make("lane/Procedural-v0", disable_env_checker=True, episode_seconds=2.0).unwrapped
 
-    clean = first_steps(policy, make, [3, 8], None)
+    clean = first_instants(policy, make, [3, 8], None)
     for noise in (Noise("gaussian", 0.1), Noise("occlusion", 0.3)):
-        for one, other in zip(clean, first_steps(policy, make, [3, 8], noise), strict=True):
+        for one, other in zip(clean, first_instants(policy, make, [3, 8], noise), strict=True):
             np.testing.assert_array_equal(one.clean_frame, other.clean_frame)
             assert not np.array_equal(other.frame, other.clean_frame)
             assert one.info.keys() == other.info.keys()
@@ -309,15 +322,15 @@ def test_rollout_noise_does_not_move_the_road(saved_policies):
 
 def test_rollout_noise_comes_from_the_seed_alone(small_policy, stand_in_env):
     policy, noise = small_policy(), Noise("gaussian", 0.1)
-    together = first_steps(policy, stand_in_env, [3, 8], noise)
-    (alone,) = first_steps(policy, stand_in_env, [8], noise)
+    together = first_instants(policy, stand_in_env, [3, 8], noise)
+    (alone,) = first_instants(policy, stand_in_env, [8], noise)
     np.testing.assert_array_equal(together[1].frame, alone.frame)
     # One stream over all steps: the second frame's noise is not the first one's again.
-    steps = [
-        s[0].frame.astype(int) - s[0].clean_frame
-        for s in drive_steps(policy, [stand_in_env()], [EpisodeLog(3)], 0.1, noise)
-    ]
-    assert not np.array_equal(steps[0], steps[1])
+    actor, run = PolicyActor(policy), Run(stand_in_env(), EpisodePlan(3, 0.1), noise)
+    actor.begin(1)
+    first, second = (advance([run], actor)[0] for _ in range(2))
+    noises = [instant.frame.astype(int) - instant.clean_frame for instant in (first, second)]
+    assert not np.array_equal(*noises)
 
 
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))

@@ -14,7 +14,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import sim  # noqa: F401  (registers the environments)
-from sim import vector
+from sim import processes, vector
 from sim.errors import BadInputError
 from sim.vector import LaneVectorEnv
 
@@ -144,7 +144,7 @@ def test_vector_worlds_do_what_single_ones_do():
     [(1, None), (2, None), (5, None), pytest.param(2, "spawn", marks=pytest.mark.slow)],
 )
 def test_vector_equals_gymnasiums_own(witness, monkeypatch, n_workers, method):
-    monkeypatch.setattr(vector, "START_METHOD", method or vector.START_METHOD)
+    monkeypatch.setattr(processes, "START_METHOD", method or processes.START_METHOD)
     envs = witness(5, n_workers=n_workers)
     other = SyncVectorEnv([lambda: gymnasium.make("witness/Witness-v0")] * 5)
     assert envs.observation_space == other.observation_space
@@ -228,7 +228,7 @@ def test_vector_processes_hold_no_more_worlds_than_they_may(witness):
 
 
 def test_vector_wrong_options_fail_before_any_process_starts(witness, monkeypatch):
-    monkeypatch.setattr(vector.multiprocessing, "get_context", lambda method: pytest.fail("too late"))
+    monkeypatch.setattr(vector, "context", lambda: pytest.fail("too late"))
     with pytest.raises(ValueError, match="length: expected at least 1"):
         witness(2, length=0)
     with pytest.raises(BadInputError, match="no_such_option"):

@@ -20,6 +20,9 @@ EnvOptionsOption = Annotated[
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Episodes A:B (B not included).")]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Length of an episode in seconds.")]
 NoiseOption = Annotated[str | None, typer.Option("--noise", help="NAME:SEVERITY, such as gaussian:0.1.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes that drive; default: one for each core.")
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 DataOption = Annotated[list[str], typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")]
 

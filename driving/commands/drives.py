@@ -12,6 +12,7 @@ from driving.commands.arguments import (
     EnvOptionsOption,
     SecondsOption,
     SeedsOption,
+    WorkersOption,
     check_new_drive,
     check_seconds,
     parse_seeds,
@@ -19,9 +20,11 @@ from driving.commands.arguments import (
 from driving.console import progress_bar
 from driving.settings import env_maker, parse_env_options
 from sim import drive as drive_io
+from sim.disturbance import Disturbance
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS, import_drive
-from sim.record import Disturbance, record
+from sim.processes import n_cores
+from sim.record import record
 
 _KICKS = Disturbance()
 
@@ -60,6 +63,7 @@ def record_(
     start_offset_m: Annotated[float, typer.Option(min=0.0, help="Furthest start off the middle.")] = 0.9,
     start_heading_rad: Annotated[float, typer.Option(min=0.0, help="Largest start askew.")] = 0.06,
     env_option: EnvOptionsOption = None,
+    workers: WorkersOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
 ) -> None:
     """Record the privileged expert, one short episode a seed.
@@ -68,17 +72,19 @@ def record_(
     """
     check_new_drive(out, overwrite)
     episodes = parse_seeds(seeds)
-    bar, advance = progress_bar("recording", len(episodes))
+    world = env_maker(env, parse_env_options(env_option), check_seconds(seconds))
+    bar, advance = progress_bar("recording", len(episodes) * seconds)
     with bar:
         drive = record(
-            env_maker(env, parse_env_options(env_option), check_seconds(seconds))(),
+            world,
             episodes,
             seconds,
             seed=seed,
             disturbance=Disturbance(max_lateral_acceleration_mps2=kick_mps2) if recoveries else None,
             start_offset_m=start_offset_m,
             start_heading_rad=start_heading_rad,
-            on_episode=advance,
+            n_workers=n_cores() if workers is None else workers,
+            on_seconds=advance,
         )
     drive_io.save(drive, out, overwrite=overwrite)
     print(f"{out}: {len(drive)} frames in {len(episodes)} episodes")

@@ -18,6 +18,7 @@ from driving.commands.arguments import (
     PolicyOption,
     SecondsOption,
     SeedsOption,
+    WorkersOption,
     check_seconds,
     check_writable,
     parse_seeds,
@@ -27,11 +28,12 @@ from driving.data import load_drive, parse_drive_spec
 from driving.demo import run_demo
 from driving.files import write_json
 from driving.insight import WARMUP_S, insight
-from driving.looks import looks_on_drive
+from driving.instants import on_drive
 from driving.models import checkpoint
 from driving.noise import parse_noise
 from driving.settings import env_maker, known_envs, parse_env_options
 from sim.errors import BadInputError
+from sim.processes import n_cores
 
 
 def demo(
@@ -43,6 +45,7 @@ def demo(
     seeds: Annotated[str, typer.Option(help="Unseen roads A:B.")] = "1006:1010",
     seconds: SecondsOption = 20.0,
     noise: Annotated[str, typer.Option(help="The disturbed condition, NAME:SEVERITY.")] = "gaussian:0.1",
+    workers: WorkersOption = None,
 ) -> None:
     """Both shipped policies on the same unseen roads, clean and with noise: video, report, figures.
 
@@ -65,6 +68,7 @@ def demo(
             out,
             shlex.join(command),
             advance,
+            workers or n_cores(),
         )
     keys = ("title", "noise", "crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "frames_per_s")
     print_table("Driving", [{key: row[key] for key in keys} for row in figures["drive"]])
@@ -139,6 +143,7 @@ def insight_(
     seconds: SecondsOption = 30.0,
     json: JsonOption = None,
     env_option: EnvOptionsOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """What the neurons do while driving: shares of the principal components; time constants, currents, couplings.
 
@@ -149,9 +154,9 @@ def insight_(
     if check_seconds(seconds) <= WARMUP_S:
         raise BadInputError(f"seconds: expected more than {WARMUP_S:g}, which are left out, got {seconds:g}")
     episodes, make_env = parse_seeds(seeds), env_maker(env, parse_env_options(env_option), seconds)
-    bar, advance = progress_bar("driving", None)
+    bar, advance = progress_bar("driving", len(episodes) * seconds)
     with bar:
-        figures = insight(checkpoint.load(policy), make_env, episodes, seconds, advance)
+        figures = insight(checkpoint.load(policy), make_env, episodes, seconds, workers or n_cores(), advance)
     if json is not None:
         write_json(json, figures)
     print_table(
@@ -197,7 +202,7 @@ def circuit(
     check_writable(out)
     model, states, title = checkpoint.load(policy), None, policy
     if data is not None:
-        for look in looks_on_drive(model, load_drive(data), None, None, 0):
-            states, title = look.state.numpy(), f"{policy} after {look.time_s:.2f} s of {data}"
+        for instant in on_drive(model, load_drive(data), None, None, 0):
+            states, title = instant.state.numpy(), f"{policy} after {instant.time_s:.2f} s of {data}"
     save_circuit(model.core, out, states, title)
     print(f"Written: {out}")

@@ -18,6 +18,7 @@ from driving.commands.arguments import (
     PolicyOption,
     SecondsOption,
     SeedsOption,
+    WorkersOption,
     check_seconds,
     check_writable,
     parse_seeds,
@@ -29,6 +30,7 @@ from driving.models import checkpoint
 from driving.noise import parse_noise
 from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
 from driving.train import evaluate
+from sim.processes import n_cores
 
 
 def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
@@ -59,6 +61,7 @@ def drive_(
         list[str] | None,
         typer.Option("--vary", help="NAME=V1,V2: drive all seeds at each value; repeated: all combinations."),
     ] = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Drive in closed loop, many episodes at once; crashes and offsets for each setting, an optional video.
 
@@ -70,10 +73,10 @@ def drive_(
     options, variations = parse_env_options(env_option), parse_vary(vary)
     check_seconds(seconds)
     model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
-    bar, advance = progress_bar("driving", len(episodes) * len(variations))
+    bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
     with bar:
         figures = drive_settings(
-            model, env, options, variations, episodes, seconds, corruption, lambda log: advance()
+            model, env, options, variations, episodes, seconds, corruption, workers or n_cores(), advance
         )
     if json is not None:
         write_json(json, figures)

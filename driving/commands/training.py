@@ -15,16 +15,16 @@ import typer
 from driving.commands.arguments import EnvOptionsOption, check_seconds, check_writable
 from driving.console import print_table, progress_bar
 from driving.data import AugmentConfig, load_drive
-from driving.live import LiveConfig, LiveWindows
 from driving.models import checkpoint
 from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
 from driving.models.wiring import KINDS, WiringConfig
+from driving.online import OnlineConfig, OnlineWindows
 from driving.settings import env_maker, parse_env_options
 from driving.train import TrainConfig, train
 from sim.errors import BadInputError
 
 LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
-_TRAIN, _AUGMENT, _LIVE = TrainConfig(), AugmentConfig(), LiveConfig()
+_TRAIN, _AUGMENT, _LIVE = TrainConfig(), AugmentConfig(), OnlineConfig()
 
 
 def train_(
@@ -132,10 +132,10 @@ def train_(
     )
     validation = [load_drive(spec) for spec in validate or []]
     with contextlib.ExitStack() as stack:
-        worlds: LiveWindows | None = None
+        worlds: OnlineWindows | None = None
         if env is not None:
             # A policy that can drive needs no expert to begin with.
-            live_config = LiveConfig(**live, expert_ramp=0.0 if init else _LIVE.expert_ramp)
+            live_config = OnlineConfig(**live, expert_ramp=0.0 if init else _LIVE.expert_ramp)
             worlds = _live_windows(env, env_option, live_config, config)
             stack.callback(worlds.close)
         source = [load_drive(spec) for spec in data or []] if worlds is None else worlds
@@ -200,12 +200,12 @@ def _first_policy(
 
 
 def _live_windows(
-    env: str, env_option: list[str] | None, live: LiveConfig, config: TrainConfig
-) -> LiveWindows:
+    env: str, env_option: list[str] | None, live: OnlineConfig, config: TrainConfig
+) -> OnlineWindows:
     """The worlds that a policy is trained in."""
     options = parse_env_options(env_option)
     make_env = env_maker(env, options, check_seconds(live.episode_seconds))
-    return LiveWindows(make_env, live, config, {"env": env, "env_options": options})
+    return OnlineWindows(make_env, live, config, {"env": env, "env_options": options})
 
 
 def keep_freed_memory() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,44 +17,32 @@ from sim.adapters.metadrive_config import CarFacts, MetaDriveConfig
 from sim.adapters.metadrive_process import check_installed, claim, release, start_engine
 from sim.adapters.metadrive_route import draw_route
 from sim.camera import Camera
-from sim.conventions import FRAME_RATE_HZ, road_wheel_angle_from_curvature, wrap_angle
+from sim.conventions import road_wheel_angle_from_curvature, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
-from sim.lane_keeping import DISPLAY_SIZE, LaneEnv, check_start_options, config_of, curvature_of, draw_offsets
+from sim.lane_env import DISPLAY_SIZE, Info, LaneEnv, config_of
 from sim.speed import speed_profile
 
 if TYPE_CHECKING:
     from sim.adapters.metadrive_engine import RoadEngine
 
-# One random stream for each cause: changing one leaves the others as they were.
-_STREAMS = {"road": 0, "look": 1, "start": 3}
 LANE_HALF_WIDTH_M = 1.75
 CAMERA_FORWARD_M = 1.5
 """The lens is this far ahead of the rear axle, as in the embedded world."""
 REAR_SLIP_S2_PER_M = 0.002
 """Measured: slip angle of the rear axle for each m/s^2 of lateral acceleration."""
-START_OPTIONS = ("along_road_m", "lateral_offset_m", "heading_error_rad")
 FIRST_START_M, END_MARGIN_M = 5.0, 30.0
 """Episodes begin at least so far from the start of the map and end this far before its end, where the road stops."""
 _ROAD_MARGIN_M = 25.0
 
 
 class MetaDriveEnv(LaneEnv):
-    """Keep a car in its lane on MetaDrive's roads, seen by a front camera.
+    """Keep a car in its lane on MetaDrive's roads (see ``LaneEnv``).
 
-    | | |
-    | --- | --- |
-    | observation | uint8 (78, 200, 3), RGB camera picture |
-    | action | float32 (1,), path curvature in 1/m, left positive, within +-0.1 |
-    | step | 0.05 s: five physics steps of 0.01 s, half of MetaDrive's own, at the rate of the other worlds |
-    | reward | 1 - (offset / half lane width)^2, in [0, 1]; 0 on leaving the lane |
-    | terminated | the middle of the rear axle left its lane: a crash |
-    | truncated | the end of time or of the map, or a collision; ``info["truncation"]`` says which |
-
-    ``info``: ``lateral_offset_m``, ``heading_error_rad``, ``speed_mps`` (of the rear axle over the last step),
-    ``dt_s``, ``distance_m`` (driven since the start), ``road_mask`` bool (78, 200) (road and its lines, without what
-    cars hide; drawn in the same pass as the picture), ``lane_half_width_m``, ``curvature_per_m`` (what the car does),
-    ``road_curvature_per_m``, ``setting`` (empty).
+    A step is 0.05 s: five physics steps of 0.01 s, half of MetaDrive's own, at the rate of the other worlds.
+    ``info["truncation"]`` is the end of time or of the map, or a collision. ``info`` has ``road_mask`` (road and its
+    lines, without what cars hide; drawn in the same pass as the picture) and ``road_curvature_per_m``; ``speed_mps`` is
+    of the rear axle over the last step.
 
     The road is two lanes of 3.5 m, one for each direction, on level ground. Every episode draws its road, its sky and
     light and its start from the seed, each from a stream of its own. ``reset(options={"along_road_m": 120.0,
@@ -64,55 +52,42 @@ class MetaDriveEnv(LaneEnv):
     The camera is fixed to the body, which dips and rolls with the springs: by about a pixel at most in a curve.
     """
 
-    MAX_PER_PROCESS = 1
+    MAX_PER_PROCESS: ClassVar[int | None] = 1
+    STREAMS: ClassVar[dict[str, int]] = {"road": 0, "look": 1, "start": 3}
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        self.config: MetaDriveConfig = config_of(MetaDriveConfig, options)
-        self.vehicle = CarFacts()
-        super().__init__(
-            "lane/MetaDrive-v0", render_mode, self.config.render_view, self.vehicle.max_curvature_per_m
-        )
+        self.config = config_of(MetaDriveConfig, options)
+        self.car = CarFacts()
+        super().__init__("lane/MetaDrive-v0", self.config, self.car, Camera(), render_mode=render_mode)
         check_installed()
-        self.camera = Camera()
         self.expert = PurePursuit(look_ahead_s=0.8, rear_slip_s2_per_m=REAR_SLIP_S2_PER_M)
-        self.dt_s = 1.0 / FRAME_RATE_HZ
         self._engine: RoadEngine | None = None
         self._rear_axle: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
-        options = check_start_options(options, START_OPTIONS)
-        super().reset(seed=seed)
-        episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
-        streams = {name: np.random.default_rng([episode_seed, key]) for name, key in _STREAMS.items()}
+    def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
         config = self.config
         side_m = ROAD_REGION_M - 2 * _ROAD_MARGIN_M
         blocks, self.road = draw_route(
-            streams["road"], config.map, config.min_radius_m, config.max_radius_m, side_m
+            self._stream("road"), config.map, config.min_radius_m, config.max_radius_m, side_m
         )
         self._speed_profile_mps = speed_profile(
             self.road, config.speed_mps, config.max_lateral_acceleration_mps2
         )
-        start = self._draw_start(streams["start"], options)
+        s_m = float(options.get("along_road_m", FIRST_START_M))
+        if not math.isfinite(s_m):
+            raise BadInputError(f"reset: expected a finite along_road_m, got {s_m}")
         engine = self._started_engine()
         self._origin_m = (-_middle(self.road.x_m), -_middle(self.road.y_m))
-        _draw_look(engine, streams["look"])
+        _draw_look(engine, self._stream("look"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            engine.drive_map(episode_seed % 2**31, blocks, self._origin_m)
-        self._place(*start)
-        self._time_s, self._distance_m = 0.0, 0.0
-        answer = self._observe()
-        self._moved(is_new_episode=True)
-        return answer
+            engine.drive_map(self._episode_seed % 2**31, blocks, self._origin_m)
+        last_m = self.road.length_m - 2 * END_MARGIN_M
+        self._place(min(max(s_m, FIRST_START_M), last_m), offset_m, heading_error_rad)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Drive one time step with a commanded path curvature (1/m); it must be finite."""
-        command = curvature_of(action)
-        engine, car = self._engine_or_error(), self.vehicle
-        command = min(max(command, -car.max_curvature_per_m), car.max_curvature_per_m)
+    def _advance(self, curvature_per_m: float) -> None:
+        engine, car = self._engine_or_error(), self.car
+        command = min(max(curvature_per_m, -car.max_curvature_per_m), car.max_curvature_per_m)
         angle_rad = float(road_wheel_angle_from_curvature(command, car.wheelbase_m))
         x_m, y_m, heading = self._rear_axle
         engine.drive(angle_rad / car.max_road_wheel_angle_rad, self._throttle())
@@ -121,22 +96,26 @@ class MetaDriveEnv(LaneEnv):
         self.speed_mps = moved_m / self.dt_s
         turned = float(wrap_angle(self._rear_axle[2] - heading))
         self._curvature_per_m = turned / moved_m if moved_m > 0.01 else command
-        self._time_s += self.dt_s
-        self._distance_m += self.speed_mps * self.dt_s
-        observation, info = self._observe()
-        share = info["lateral_offset_m"] / info["lane_half_width_m"]
-        terminated = bool(abs(share) > 1.0)
-        if not terminated and (reason := self._truncation()):
-            info["truncation"] = reason
-        self._moved(is_new_episode=False)
-        return observation, max(0.0, 1.0 - share * share), terminated, "truncation" in info, info
 
-    def expert_curvature_per_m(self) -> float:
-        """What the privileged teacher would command now (1/m)."""
+    def _lane_place(self) -> tuple[float, float, float]:
         x_m, y_m, heading = self._pose()
-        command = self.expert.curvature_per_m(self.road, self._s_m, x_m, y_m, heading, self.speed_mps)
-        limit = self.vehicle.max_curvature_per_m
-        return min(max(command, -limit), limit)
+        self._s_m, offset_m, lane_heading = self.road.locate(x_m, y_m, self._s_m)
+        return offset_m, float(wrap_angle(heading - lane_heading)), LANE_HALF_WIDTH_M
+
+    def _driven_curvature_per_m(self) -> float:
+        return self._curvature_per_m
+
+    def _expert_curvature_per_m(self) -> float:
+        return self.expert.curvature_per_m(self.road, self._s_m, *self._pose(), self.speed_mps)
+
+    def _early_end(self, info: Info) -> str | None:
+        if self._engine_or_error().collided():
+            return "collision"
+        return "end of map" if self._s_m > self.road.length_m - END_MARGIN_M else None
+
+    def _see(self) -> tuple[np.ndarray, dict[str, Any]]:
+        picture, road_mask = self._engine_or_error().picture_and_road()
+        return picture, {"road_mask": road_mask, "road_curvature_per_m": self.road.curvature_at(self._s_m)}
 
     def _camera_view(self) -> np.ndarray:
         return self._engine_or_error().display_picture()
@@ -154,14 +133,6 @@ class MetaDriveEnv(LaneEnv):
         super().close()
         release(self)
         self._engine = None
-
-    def _draw_start(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[float, float, float]:
-        offset_m, error_rad = draw_offsets(rng, self.config, options)
-        s_m = float(options.get("along_road_m", FIRST_START_M))
-        if not math.isfinite(s_m):
-            raise BadInputError(f"reset: expected a finite along_road_m, got {s_m}")
-        last_m = self.road.length_m - 2 * END_MARGIN_M
-        return min(max(s_m, FIRST_START_M), last_m), offset_m, error_rad
 
     def _started_engine(self) -> RoadEngine:
         if self._engine is None:
@@ -213,33 +184,6 @@ class MetaDriveEnv(LaneEnv):
                 if abs(offset_m) < LANE_HALF_WIDTH_M:
                     ahead.append((distance_m, speed_mps))
         return ahead
-
-    def _truncation(self) -> str | None:
-        if self._engine_or_error().collided():
-            return "collision"
-        if self._s_m > self.road.length_m - END_MARGIN_M:
-            return "end of map"
-        if self._time_s > self.config.episode_seconds - 0.5 * self.dt_s:
-            return "end of time"
-        return None
-
-    def _observe(self) -> tuple[np.ndarray, dict[str, Any]]:
-        x_m, y_m, heading = self._pose()
-        self._s_m, offset_m, lane_heading = self.road.locate(x_m, y_m, self._s_m)
-        picture, road_mask = self._engine_or_error().picture_and_road()
-        info = {
-            "lateral_offset_m": offset_m,
-            "heading_error_rad": float(wrap_angle(heading - lane_heading)),
-            "speed_mps": self.speed_mps,
-            "dt_s": self.dt_s,
-            "distance_m": self._distance_m,
-            "road_mask": road_mask,
-            "lane_half_width_m": LANE_HALF_WIDTH_M,
-            "curvature_per_m": self._curvature_per_m,
-            "road_curvature_per_m": self.road.curvature_at(self._s_m),
-            "setting": {},
-        }
-        return picture, info
 
 
 def _middle(values: np.ndarray) -> float:

@@ -8,46 +8,36 @@ from pathlib import Path
 
 from sim.conventions import MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
+from sim.lane_env import LaneConfig
 
 
 @dataclass(frozen=True)
-class MetaDriveConfig:
-    """Options of ``gymnasium.make("lane/MetaDrive-v0", ...)``.
+class MetaDriveConfig(LaneConfig):
+    """Options of ``gymnasium.make("lane/MetaDrive-v0", ...)`` beside those of ``LaneConfig``.
 
     Attributes:
-        episode_seconds: after this time the episode is truncated.
         map: number of MetaDrive's blocks after the first straight, or a text of the letters C (curve and straight)
             and S (straight). Junctions and roundabouts are left out: there, "the lane" is a matter of choice.
         min_radius_m, max_radius_m: range of the curves' radii.
         traffic_density: cars per 10 m of lane, in both directions; 0 leaves the road empty.
         speed_mps: held by a controller in the env, lowered for curves and for cars ahead.
         max_lateral_acceleration_mps2: how far it is lowered for curves.
-        start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
         assets_dir: cache folder of the generated textures and models; None for the user's own.
-        render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
     """
 
-    episode_seconds: float = 60.0
     map: int | str = 6
     min_radius_m: float = 40.0
     max_radius_m: float = 160.0
     traffic_density: float = 0.0
     speed_mps: float = 10.0
     max_lateral_acceleration_mps2: float = 3.0
-    start_offset_m: float = 0.2
-    start_heading_rad: float = 0.02
     assets_dir: str | Path | None = None
-    render_view: str = "camera"
 
     def __post_init__(self) -> None:
         given: object = self.map
         if isinstance(given, float) and given.is_integer():  # as a command line gives it
             object.__setattr__(self, "map", int(given))
-        for name, value in vars(self).items():
-            if name in ("map", "assets_dir", "render_view"):
-                continue
-            if not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
-                raise BadInputError(f"expected a finite number of at least 0 for {name}, got {value!r}")
+        super().__post_init__()
         bounds = {
             "episode_seconds": (0.05, 3600.0),
             "min_radius_m": (20.0, 1000.0),

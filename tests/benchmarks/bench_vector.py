@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import sim  # noqa: F401  (registers the environments)
-from sim.vector import LaneVectorEnv, _n_cores
+from sim.processes import n_cores
+from sim.vector import LaneVectorEnv
 
 ENV_ID = "lane/Procedural-v0"
 N_WORLDS, N_STEPS, N_ROUNDS = 8, 30, 12
@@ -42,7 +43,7 @@ def frames_per_s(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> float:
 
 
 def test_bench_vector_against_one_world_and_gymnasiums_own(benchmark) -> None:
-    n_workers = min(_n_cores(), 2)
+    n_workers = min(n_cores(), 2)
     alone = gymnasium.make(ENV_ID, disable_env_checker=True, **STRAIGHT).unwrapped
     theirs = gymnasium.make_vec(
         ENV_ID, N_WORLDS, "async", vector_kwargs={"context": "forkserver"}, **STRAIGHT

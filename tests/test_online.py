@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from driving import data, live
-from driving.data import AugmentConfig, LiveLook
-from driving.live import LiveConfig, LiveWindows
+from driving import data, online
+from driving.data import AugmentConfig, EpisodeAugmentation
 from driving.models.policy import CORES
+from driving.online import OnlineConfig, OnlineWindows
 from driving.train import RESUME_NAME, EncodedWindows, TrainConfig, encode, train, weighted_squared_error
+from sim.disturbance import Disturbance
 from sim.errors import BadInputError
-from sim.record import START_RANGE_M, Disturbance
+from sim.record import START_RANGE_M
 
 PLAIN = AugmentConfig(light=0.0, shadow=0.0)
 CALM = Disturbance(max_curvature_per_m=0.0)
 TINY = TrainConfig(n_steps=6, batch=3, window=4, n_warmup=1, checkpoint_every=2)
-POLICY_ONLY = LiveConfig(expert_share=0.0, expert_ramp=0.0, disturbance=CALM)
+POLICY_ONLY = OnlineConfig(expert_share=0.0, expert_ramp=0.0, disturbance=CALM)
 SIZE = (16, 41)
 
 
@@ -72,7 +73,7 @@ def make(config=TINY, settings=POLICY_ONLY, **world):
         worlds.append(World(**world))
         return worlds[-1]
 
-    return LiveWindows(make_env, settings, config), worlds
+    return OnlineWindows(make_env, settings, config), worlds
 
 
 def weights(policy):
@@ -87,11 +88,11 @@ def assert_same_weights(one, other):
 # Settings --------------------------------------------------------------------------------------------------
 
 
-def test_live_expert_share_falls_linearly_then_stays():
-    settings = LiveConfig(expert_share=0.2, expert_ramp=0.5)
+def test_online_expert_share_falls_linearly_then_stays():
+    settings = OnlineConfig(expert_share=0.2, expert_ramp=0.5)
     shares = [settings.expert_probability(step, 40) for step in (0, 5, 10, 20, 30, 39)]
     assert shares == pytest.approx([1.0, 0.8, 0.6, 0.2, 0.2, 0.2])
-    assert LiveConfig(expert_share=0.3, expert_ramp=0.0).expert_probability(0, 40) == pytest.approx(0.3)
+    assert OnlineConfig(expert_share=0.3, expert_ramp=0.0).expert_probability(0, 40) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
@@ -106,39 +107,39 @@ def test_live_expert_share_falls_linearly_then_stays():
         {"n_retries": -1},
     ],
 )
-def test_live_config_rejects_what_cannot_be(fields):
+def test_online_config_rejects_what_cannot_be(fields):
     with pytest.raises(BadInputError, match=next(iter(fields))):
-        LiveConfig(**fields)
+        OnlineConfig(**fields)
 
 
 @pytest.mark.parametrize("name", ["mirror", "shift_m", "yaw_rad"])
-def test_live_refuses_what_needs_recorded_windows(name):
+def test_online_refuses_what_needs_recorded_windows(name):
     config = dataclasses.replace(TINY, augment=AugmentConfig(**{name: 0.5}))
     with pytest.raises(BadInputError, match=f"{name} is for recorded drives"):
         make(config)
 
 
-def test_live_refuses_worlds_that_cannot_be_used():
+def test_online_refuses_worlds_that_cannot_be_used():
     without_expert = types.SimpleNamespace(close=lambda: None)
     without_expert.unwrapped = without_expert
     with pytest.raises(BadInputError, match="no privileged expert; train in lane/Procedural-v0"):
-        LiveWindows(lambda: without_expert, POLICY_ONLY, TINY)
+        OnlineWindows(lambda: without_expert, POLICY_ONLY, TINY)
     with pytest.raises(BadInputError, match="use longer ones"):
-        make(settings=LiveConfig(episode_seconds=0.05))
+        make(settings=OnlineConfig(episode_seconds=0.05))
     lonely = type("Lonely", (World,), {"MAX_PER_PROCESS": 1})
     worlds = []
     with pytest.raises(BadInputError, match="use --batch 1"):
-        LiveWindows(lambda: worlds.append(lonely()) or worlds[-1], POLICY_ONLY, TINY)
+        OnlineWindows(lambda: worlds.append(lonely()) or worlds[-1], POLICY_ONLY, TINY)
     assert all(world.closed for world in worlds)
 
 
 # Windows ---------------------------------------------------------------------------------------------------
 
 
-def test_live_window_is_what_the_worlds_showed(small_policy, monkeypatch):
+def test_online_window_is_what_the_worlds_showed(small_policy, monkeypatch):
     source, worlds = make(dataclasses.replace(TINY, augment=PLAIN))
     shown = []
-    monkeypatch.setattr(live, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
+    monkeypatch.setattr(online, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
     windows = source.windows(small_policy(), 0)
     assert isinstance(windows, EncodedWindows)
     assert windows.features.shape == (3, 4, 32)
@@ -158,9 +159,9 @@ def test_live_window_is_what_the_worlds_showed(small_policy, monkeypatch):
 
 
 @pytest.mark.parametrize("core", list(CORES))
-def test_live_state_is_carried_as_in_one_long_sequence(small_policy, core):
+def test_online_state_is_carried_as_in_one_long_sequence(small_policy, core):
     config = dataclasses.replace(TINY, checkpoint_every=9, n_steps=9)
-    source, worlds = make(config, LiveConfig(expert_share=0.5, disturbance=CALM, start_offset_m=0.1))
+    source, worlds = make(config, OnlineConfig(expert_share=0.5, disturbance=CALM, start_offset_m=0.1))
     policy, seen, predicted = small_policy(core, seed=3), [], []
     with torch.no_grad():
         for step in range(3):
@@ -172,7 +173,7 @@ def test_live_state_is_carried_as_in_one_long_sequence(small_policy, core):
     torch.testing.assert_close(torch.cat(predicted, dim=1)[b], whole[0], atol=1e-6, rtol=1e-5)
 
 
-def test_live_policy_drives_with_what_it_is_trained_on(small_policy):
+def test_online_policy_drives_with_what_it_is_trained_on(small_policy):
     source, worlds = make()
     policy = small_policy(seed=1)
     windows = source.windows(policy, 0)
@@ -184,10 +185,10 @@ def test_live_policy_drives_with_what_it_is_trained_on(small_policy):
         assert actions != pytest.approx(world.episodes[0]["labels"][: len(actions)], abs=1e-6)
 
 
-def test_live_expert_drives_and_kicks_are_not_labelled(small_policy):
+def test_online_expert_drives_and_kicks_are_not_labelled(small_policy):
     kicks = Disturbance(mean_interval_s=0.01)
     for disturbance in (CALM, kicks):
-        source, worlds = make(settings=LiveConfig(expert_share=1.0, disturbance=disturbance))
+        source, worlds = make(settings=OnlineConfig(expert_share=1.0, disturbance=disturbance))
         windows = source.windows(small_policy(), 0)
         for b, world in enumerate(worlds):
             episode = world.episodes[0]
@@ -196,11 +197,11 @@ def test_live_expert_drives_and_kicks_are_not_labelled(small_policy):
             assert executed == (disturbance is CALM)
 
 
-def test_live_gradient_is_that_of_one_batch(small_policy, monkeypatch):
+def test_online_gradient_is_that_of_one_batch(small_policy, monkeypatch):
     config = dataclasses.replace(TINY, augment=AugmentConfig(light=0.5, shadow=0.5, noise=0.1))
     source, _ = make(config)
     policy, shown = small_policy(), []
-    monkeypatch.setattr(live, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
+    monkeypatch.setattr(online, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
 
     def gradient(features, windows):
         policy.zero_grad()
@@ -220,11 +221,11 @@ def test_live_gradient_is_that_of_one_batch(small_policy, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_live_frames_after_the_end_have_no_weight(small_policy, monkeypatch):
+def test_online_frames_after_the_end_have_no_weight(small_policy, monkeypatch):
     config = dataclasses.replace(TINY, checkpoint_every=9, n_steps=9, augment=PLAIN)
     source, worlds = make(config, crash_at={0: 2, 1: 6})
     policy, shown = small_policy(), []
-    monkeypatch.setattr(live, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
+    monkeypatch.setattr(online, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
     first = source.windows(policy, 0)
     assert first.counts.tolist() == [[False, True, False, False]] * 3
     assert all(torch.equal(shown[1], frames) for frames in shown[2:])  # shown again, not driven on
@@ -241,9 +242,9 @@ def test_live_frames_after_the_end_have_no_weight(small_policy, monkeypatch):
     assert source.take_counts() == (3, 3)
 
 
-def test_live_episodes_have_their_length_and_end_out_of_phase(small_policy):
+def test_online_episodes_have_their_length_and_end_out_of_phase(small_policy):
     config = dataclasses.replace(TINY, batch=8, checkpoint_every=50, n_steps=50)
-    settings = LiveConfig(expert_share=1.0, episode_seconds=1.6, start_offset_m=0.1)
+    settings = OnlineConfig(expert_share=1.0, episode_seconds=1.6, start_offset_m=0.1)
     source, worlds = make(config, settings)
     policy = small_policy()
     with torch.no_grad():
@@ -255,7 +256,7 @@ def test_live_episodes_have_their_length_and_end_out_of_phase(small_policy):
     assert all(len(world.episodes[1]["labels"]) == 32 for world in worlds)
 
 
-def test_live_seeds_starts_and_streams(small_policy):
+def test_online_seeds_starts_and_streams(small_policy):
     policy, seen = small_policy(), []
     for seed in (0, 1, 2):
         config = dataclasses.replace(TINY, seed=seed)
@@ -267,7 +268,7 @@ def test_live_seeds_starts_and_streams(small_policy):
         seen += [episode for world in worlds for episode in world.episodes]
     seeds = [episode["seed"] for episode in seen]
     assert len(set(seeds)) == len(seeds)
-    assert min(seeds) >= LiveConfig().first_seed
+    assert min(seeds) >= OnlineConfig().first_seed
     starts = [episode["options"] for episode in seen]
     assert all(START_RANGE_M[0] <= start["along_road_m"] <= START_RANGE_M[1] for start in starts)
     assert len({start["along_road_m"] for start in starts}) == len(starts)
@@ -276,14 +277,14 @@ def test_live_seeds_starts_and_streams(small_policy):
     assert max(map(abs, off)) <= 0.5
 
 
-def test_live_streams_do_not_depend_on_one_another(small_policy):
+def test_online_streams_do_not_depend_on_one_another(small_policy):
     """Whoever else crashes, an episode is the same."""
     config = dataclasses.replace(TINY, checkpoint_every=9, n_steps=9)
     episodes = []
     for crash_at in ({}, {0: 1, 1: 1}):
         worlds = [World(), World(crash_at=crash_at), World()]
         made = iter(worlds)
-        source = LiveWindows(lambda made=made: next(made), POLICY_ONLY, config)
+        source = OnlineWindows(lambda made=made: next(made), POLICY_ONLY, config)
         for step in range(3):
             source.windows(small_policy(), step)
         episodes.append(worlds[2].episodes)
@@ -292,7 +293,7 @@ def test_live_streams_do_not_depend_on_one_another(small_policy):
         assert one["actions"] == pytest.approx(other["actions"], abs=1e-6)
 
 
-def test_live_crashed_stretch_is_driven_again(small_policy):
+def test_online_crashed_stretch_is_driven_again(small_policy):
     """Up to the given number of times, until survived: the same place, other kicks, never the expert."""
     config = dataclasses.replace(TINY, batch=2, checkpoint_every=9, n_steps=9)
     settings = dataclasses.replace(
@@ -311,8 +312,8 @@ def test_live_crashed_stretch_is_driven_again(small_policy):
                 assert len({episode["actions"][0] for episode in world.episodes[:3]}) == 3
 
 
-def test_live_what_the_expert_crashed_is_not_driven_again(small_policy):
-    settings = LiveConfig(n_retries=2, expert_share=1.0, disturbance=CALM)
+def test_online_what_the_expert_crashed_is_not_driven_again(small_policy):
+    settings = OnlineConfig(n_retries=2, expert_share=1.0, disturbance=CALM)
     source, worlds = make(settings=settings, crash_at={0: 1})
     for step in range(2):
         source.windows(small_policy(), step)
@@ -322,10 +323,13 @@ def test_live_what_the_expert_crashed_is_not_driven_again(small_policy):
 # Looks -----------------------------------------------------------------------------------------------------
 
 
-def test_live_look_is_that_of_recorded_windows():
+def test_online_look_is_that_of_recorded_windows():
     frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 11, 3), dtype=np.uint8)  # 2 windows of 5
     strong = AugmentConfig(light=0.7, shadow=1.0)
-    look, rngs = LiveLook(strong, (4, 9), 5), [np.random.default_rng([4, 9, key]) for key in range(2)]
+    look, rngs = (
+        EpisodeAugmentation(strong, (4, 9), 5),
+        [np.random.default_rng([4, 9, key]) for key in range(2)],
+    )
     table, out = data._light_table(rngs[0], 0.7), np.empty((7, 11, 3), np.uint8)
     for window in frames:
         look.begin_window(7, 11)
@@ -339,10 +343,10 @@ def test_live_look_is_that_of_recorded_windows():
             np.testing.assert_array_equal(window[t], before)
 
 
-def test_live_look_without_changes_is_the_identity_and_noise_is_not():
+def test_online_look_without_changes_is_the_identity_and_noise_is_not():
     frame, out = np.full((7, 11, 3), 100, np.uint8), np.empty((7, 11, 3), np.uint8)
     for augment in (PLAIN, dataclasses.replace(PLAIN, noise=0.1)):
-        look = LiveLook(augment, (1,), 3)
+        look = EpisodeAugmentation(augment, (1,), 3)
         look.begin_window(7, 11)
         look.apply(frame, 0, out)
         assert np.array_equal(out, frame) == (augment is PLAIN)
@@ -352,7 +356,7 @@ def test_live_look_without_changes_is_the_identity_and_noise_is_not():
 # Loss ------------------------------------------------------------------------------------------------------
 
 
-def test_live_loss_leaves_out_what_does_not_count():
+def test_online_loss_leaves_out_what_does_not_count():
     predicted, target = torch.tensor([[0.03, 0.01, 0.9], [0.02, 0.9, 0.9]]), torch.zeros(2, 3)
     counts = torch.tensor([[True, True, False], [True, False, False]])
     loss = weighted_squared_error(predicted, target, torch.full((2, 3), 10.0), 0.02, 0.0, 2.0, 0, counts)
@@ -373,25 +377,25 @@ class StoppedError(Exception):
 
 @pytest.mark.parametrize("core", ["ltc", "lstm", "feedforward"])
 @pytest.mark.parametrize("stop", [2, 4])
-def test_live_resumed_equals_uninterrupted(small_policy, tmp_path, core, stop):
+def test_online_resumed_equals_uninterrupted(small_policy, tmp_path, core, stop):
     whole, part, again = (small_policy(core, seed) for seed in (0, 0, 5))
-    reference = train(whole, make(settings=LiveConfig())[0], TINY, tmp_path / "whole")
+    reference = train(whole, make(settings=OnlineConfig())[0], TINY, tmp_path / "whole")
 
     def on_step(step, loss):
         if step == stop:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train(part, make(settings=LiveConfig())[0], TINY, tmp_path / "part", on_step=on_step)
+        train(part, make(settings=OnlineConfig())[0], TINY, tmp_path / "part", on_step=on_step)
     assert [path.name for path in (tmp_path / "part").iterdir()] == [RESUME_NAME]
     with pytest.raises(BadInputError, match="of the stopped run"):
         train(again, make(settings=POLICY_ONLY)[0], TINY, tmp_path / "part", resume=True)
-    metrics = train(again, make(settings=LiveConfig())[0], TINY, tmp_path / "part", resume=True)
+    metrics = train(again, make(settings=OnlineConfig())[0], TINY, tmp_path / "part", resume=True)
     assert_same_weights(weights(again), weights(whole))
     assert metrics["train_loss_last_100"] == reference["train_loss_last_100"]
 
 
-def test_live_same_seed_gives_the_same_weights(small_policy, tmp_path):
+def test_online_same_seed_gives_the_same_weights(small_policy, tmp_path):
     results = []
     for i, seed in enumerate([0, 0, 1]):
         policy, config = small_policy(), dataclasses.replace(TINY, seed=seed)
@@ -401,27 +405,27 @@ def test_live_same_seed_gives_the_same_weights(small_policy, tmp_path):
     assert any(not torch.equal(results[0][name], results[2][name]) for name in results[0])
 
 
-def test_live_training_learns_to_keep_an_easy_lane(small_policy, tmp_path):
+def test_online_training_learns_to_keep_an_easy_lane(small_policy, tmp_path):
     config = TrainConfig(
         n_steps=120, batch=8, window=4, n_warmup=1, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN
     )
-    settings = LiveConfig(episode_seconds=1.0)
+    settings = OnlineConfig(episode_seconds=1.0)
     source, _ = make(config, settings)
     losses = []
     metrics = train(small_policy(), source, config, tmp_path, on_step=lambda step, loss: losses.append(loss))
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
     assert metrics["n_frames"] == 120 * 8 * 4
-    assert metrics["live"] == dataclasses.asdict(settings)
+    assert metrics["online"] == dataclasses.asdict(settings)
     assert 0 <= metrics["crashes_per_1000_frames_last_100"] < 50
 
 
-def test_live_bfloat16_keeps_the_weights_float32(small_policy, tmp_path):
+def test_online_bfloat16_keeps_the_weights_float32(small_policy, tmp_path):
     policy, config = small_policy(), dataclasses.replace(TINY, bfloat16=True)
     train(policy, make(config)[0], config, tmp_path)
     assert {tensor.dtype for tensor in policy.state_dict().values()} == {torch.float32}
 
 
-def test_live_weights_that_are_not_finite_are_the_same_error(small_policy, tmp_path):
+def test_online_weights_that_are_not_finite_are_the_same_error(small_policy, tmp_path):
     policy = small_policy()
     with torch.no_grad():
         policy.core.readout_bias.fill_(float("nan"))
@@ -429,7 +433,7 @@ def test_live_weights_that_are_not_finite_are_the_same_error(small_policy, tmp_p
         train(policy, make()[0], TINY, tmp_path / "out")
 
 
-def test_live_close_ends_all_worlds():
+def test_online_close_ends_all_worlds():
     source, worlds = make()
     source.close()
     assert len(worlds) == 3

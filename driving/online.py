@@ -1,4 +1,4 @@
-"""Windows of running worlds: the policy drives, the privileged expert labels, the state is carried along.
+"""Online training: the policy drives, the privileged expert labels, the state is carried from window to window.
 
 Imitation in closed loop (DAgger; Ross, Gordon and Bagnell 2011) with back-propagation through time truncated at the
 window (Williams and Peng 1990): training sees the places and the states of the core that the policy itself runs into.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,22 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from driving.data import LiveLook
+from driving.data import EpisodeAugmentation
 from driving.models.policy import Policy
 from driving.train import EncodedWindows, TrainConfig, WindowSource, encode, to_tensor
+from sim.disturbance import Disturbance
+from sim.episodes import EpisodePlan, Instant, Run, advance
 from sim.errors import BadInputError
-from sim.record import Disturbance, Kicks, draw_start, with_expert
+from sim.lane_env import LaneEnv
+from sim.record import random_start
 
 # One random stream for each cause, beside the run's and the episode's seed.
-_STREAMS = {"kicks": 0, "start": 1, "driver": 2, "look": 3, "length": 4}
+_STREAMS = {"kicks": 0, "start": 1, "driver": 2, "augmentation": 3, "length": 4}
 GENTLE_KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
 N_RECENT = 100
 """Steps over which crashes are counted for ``metrics.json``."""
 
 
 @dataclass(frozen=True)
-class LiveConfig:
-    """Settings of the running worlds.
+class OnlineConfig:
+    """Settings of online training.
 
     Attributes:
         episode_seconds: length of an episode that does not crash.
@@ -74,47 +77,89 @@ class LiveConfig:
         return 1.0 + (self.expert_share - 1.0) * (min(step / n_ramp, 1.0) if n_ramp > 0 else 1.0)
 
 
-class _Episode:
-    """One episode in one world: who drives, what disturbs, and how it looks; ``is_over`` once it has ended.
+class _Episode(Run):
+    """One episode in one world, the expert asked at every instant.
 
-    ``i_retry`` counts the earlier episodes on the same road that ended in a crash.
+    Attributes:
+        i_retry: how many earlier episodes on the same road ended in a crash.
+        is_driven_by_expert: who drives.
+        augmentation: what is done to its pictures.
     """
 
     def __init__(
         self,
-        env: Any,
-        seed: int,
+        env: LaneEnv,
+        plan: EpisodePlan,
         i_retry: int,
-        start: dict[str, float],
-        n_frames: int,
         is_driven_by_expert: bool,
-        kicks: Kicks,
-        look: LiveLook,
+        augmentation: EpisodeAugmentation,
     ) -> None:
-        self.env, self.seed, self.i_retry = env, seed, i_retry
-        self.n_frames, self.is_driven_by_expert = n_frames, is_driven_by_expert
-        self.kicks, self.look = kicks, look
-        self.i_frame, self.is_over, self.has_crashed = 0, False, False
-        self.frame, self.info = env.reset(seed=seed, options=start)
-        self.label_per_m = env.expert_curvature_per_m()
+        super().__init__(env, plan, asks_expert=True)
+        self.i_retry, self.is_driven_by_expert = i_retry, is_driven_by_expert
+        self.augmentation = augmentation
 
-    def drive(self, command_per_m: float) -> None:
-        """One step with the policy's command, or the expert's where it drives."""
-        executed = self.label_per_m if self.is_driven_by_expert else command_per_m
-        executed += self.kicks.step(self.env.dt_s, self.info["speed_mps"])
-        self.i_frame += 1
-        if self.i_frame == self.n_frames:  # nobody would look at the next frame
-            self.is_over = True
-            return
-        self.frame, _, self.has_crashed, truncated, self.info = self.env.step(
-            np.array([executed], np.float32)
+    @property
+    def i_frame(self) -> int:
+        """Of the frame that is seen now."""
+        return len(self.log.time_s)
+
+
+class _Window:
+    """The actor of one window: the policy with gradient, or the expert where it drives; keeps what is learnt from."""
+
+    frame_shape, asks_expert = None, True
+
+    def __init__(
+        self,
+        policy: Policy,
+        config: TrainConfig,
+        episodes: Sequence[_Episode],
+        frames: np.ndarray,
+        state: Tensor,
+    ) -> None:
+        self.policy, self.config, self.episodes, self.frames, self.state = (
+            policy,
+            config,
+            episodes,
+            frames,
+            state,
         )
-        self.is_over = self.has_crashed or truncated
-        if not self.is_over:
-            self.label_per_m = self.env.expert_curvature_per_m()
+        shape = (config.batch, config.window)
+        self.target, self.speed_mps, self.dt_s = (np.zeros(shape, np.float32) for _ in range(3))  # (B, T)
+        self.counts = np.zeros(shape, bool)
+        self.features: list[Tensor] = []
+        self.n_driven = 0
+
+    def begin(self, n_runs: int) -> None:
+        """The state was given."""
+
+    def act(self, instants: Sequence[Instant]) -> None:
+        t, config = len(self.features), self.config
+        self.n_driven += len(instants)
+        for instant in instants:
+            b = instant.i_run
+            episode = self.episodes[b]
+            episode.augmentation.apply(instant.frame, t, self.frames[b])
+            self.target[b, t] = instant.reference_curvature_per_m
+            self.speed_mps[b, t] = instant.info["speed_mps"]
+            self.dt_s[b, t:] = instant.info["dt_s"]  # and of the repeated frames, should this be the last
+            self.counts[b, t] = episode.i_frame >= config.n_warmup
+        # No copy: the frames are written anew only once they are encoded.
+        self.features.append(encode(self.policy, to_tensor(self.frames), config.bfloat16))  # (B, N)
+        with torch.no_grad():
+            command, self.state = self.policy.decode(
+                self.features[-1].detach().unsqueeze(1), self.state, torch.from_numpy(self.dt_s[:, t : t + 1])
+            )
+        # Weights that are no numbers show in the loss, where they are reported.
+        commands = torch.nan_to_num(command[:, 0]).tolist()
+        for instant in instants:
+            expert = instant.reference_curvature_per_m
+            assert expert is not None
+            is_expert = self.episodes[instant.i_run].is_driven_by_expert
+            instant.curvature_per_m = expert if is_expert else commands[instant.i_run]
 
 
-class LiveWindows(WindowSource):
+class OnlineWindows(WindowSource):
     """Windows of ``config.batch`` worlds that run in lockstep, one stream each.
 
     A stream's next window goes on where the last one ended: same episode, same state of the core. An episode that
@@ -126,19 +171,19 @@ class LiveWindows(WindowSource):
     gradient while the worlds run, and the core's steps without gradient give command and state.
 
     Args:
-        make_env: makes a world with a privileged expert for episodes of ``live.episode_seconds``.
-        live, config: settings.
+        make_env: makes a world with a privileged expert for episodes of ``online.episode_seconds``.
+        online, config: settings.
         world: what ``make_env`` makes, in words or numbers for json; kept in the metrics.
 
     Raises:
-        BadInputError: no expert, an augmentation that needs recorded windows, episodes too short, or more worlds
-            than a process holds.
+        BadInputError: an augmentation that needs recorded windows, episodes too short, or more worlds than a
+            process holds.
     """
 
     def __init__(
         self,
-        make_env: Callable[[], Any],
-        live: LiveConfig,
+        make_env: Callable[[], LaneEnv],
+        online: OnlineConfig,
         config: TrainConfig,
         world: Mapping[str, Any] | None = None,
     ) -> None:
@@ -148,9 +193,9 @@ class LiveWindows(WindowSource):
                     f"training: {name} is for recorded drives, got {getattr(config.augment, name)} in a running "
                     f"world; leave out --{name.replace('_', '-')}"
                 )
-        self.live, self.config = live, config
-        self.identity = {"live": dataclasses.asdict(live), **(world or {})}
-        self._envs: list[Any] = []
+        self.online, self.config = online, config
+        self.identity = {"online": dataclasses.asdict(online), **(world or {})}
+        self._envs: list[LaneEnv] = []
         try:
             self._make_worlds(make_env)
         except BaseException:
@@ -163,62 +208,39 @@ class LiveWindows(WindowSource):
         self._recent: deque[tuple[int, int]] = deque(maxlen=N_RECENT)
         self._n_ended = self._n_crashed = 0
 
-    def _make_worlds(self, make_env: Callable[[], Any]) -> None:
+    def _make_worlds(self, make_env: Callable[[], LaneEnv]) -> None:
         batch = self.config.batch
         for _ in range(batch):
-            self._envs.append(with_expert(make_env(), "train"))
-            limit = getattr(type(self._envs[0]), "MAX_PER_PROCESS", batch)
-            if batch > limit:
+            self._envs.append(make_env())
+            limit = type(self._envs[0]).MAX_PER_PROCESS
+            if limit is not None and batch > limit:
                 raise BadInputError(
                     f"training: a process holds {limit} world(s) of this kind, got {batch} windows a step; "
                     f"use --batch {limit}"
                 )
-        self._n_frames = round(self.live.episode_seconds / self._envs[0].dt_s)
+        self._n_frames = round(self.online.episode_seconds / self._envs[0].dt_s)
         if self._n_frames <= self.config.n_warmup:
             raise BadInputError(
-                f"training: episodes of {self.live.episode_seconds:g} s have {self._n_frames} frames, all within "
+                f"training: episodes of {self.online.episode_seconds:g} s have {self._n_frames} frames, all within "
                 f"the {self.config.n_warmup} of warm-up; use longer ones"
             )
 
     def windows(self, policy: Policy, step: int) -> EncodedWindows:
         """Drive on for a window and encode what was seen (see ``WindowSource``)."""
-        self._begin_window(policy, step)
-        config = self.config
-        shape = (config.batch, config.window)
-        target, speed_mps, dt_s = (np.zeros(shape, np.float32) for _ in range(3))  # (B, T)
-        counts = np.zeros(shape, bool)
-        n_driven = 0
-        features: list[Tensor] = []
-        state = self._state
-        for t in range(config.window):
-            running = [(b, e) for b, e in enumerate(self._episodes) if e is not None and not e.is_over]
-            n_driven += len(running)
-            for b, episode in running:
-                episode.look.apply(episode.frame, t, self._frames[b])
-                target[b, t], speed_mps[b, t] = episode.label_per_m, episode.info["speed_mps"]
-                dt_s[b, t:] = episode.info["dt_s"]  # and of the repeated frames, should this be the last
-                counts[b, t] = episode.i_frame >= config.n_warmup
-            features.append(encode(policy, to_tensor(self._frames), config.bfloat16))  # (B, N)
-            with torch.no_grad():
-                command, state = policy.decode(
-                    features[-1].detach().unsqueeze(1), state, torch.from_numpy(dt_s[:, t : t + 1])
-                )
-            # Weights that are no numbers show in the loss, where they are reported.
-            commands = torch.nan_to_num(command[:, 0]).tolist()
-            for b, episode in running:
-                episode.drive(commands[b])
-        self._count(n_driven)
-        begin, self._state = self._state, state
+        episodes = self._begin_window(policy, step)
+        window = _Window(policy, self.config, episodes, self._frames, self._state)
+        begin = self._state
+        for _ in range(self.config.window):
+            advance(episodes, window)
+        self._state = window.state
+        self._count(window.n_driven)
         return EncodedWindows(
-            torch.stack(features, dim=1),  # (B, T, N)
+            torch.stack(window.features, dim=1),  # (B, T, N)
             begin,
-            torch.from_numpy(target),
-            torch.from_numpy(speed_mps),
-            torch.from_numpy(dt_s),
-            torch.from_numpy(counts),
+            *(torch.from_numpy(a) for a in (window.target, window.speed_mps, window.dt_s, window.counts)),
         )
 
-    def _begin_window(self, policy: Policy, step: int) -> None:
+    def _begin_window(self, policy: Policy, step: int) -> list[_Episode]:
         """New episodes and zero states where the last ones ended; everywhere at the start of a round."""
         config = self.config
         if step // config.checkpoint_every != self._round:
@@ -230,17 +252,18 @@ class LiveWindows(WindowSource):
             self._episodes[b] = self._next_episode(b, step)
         self._state = self._state.detach().clone()
         self._state[fresh] = policy.initial_state(len(fresh)).detach()
-        for episode in self._episodes:
-            if episode is not None:
-                episode.look.begin_window(*self._frames.shape[1:3])
+        episodes = [episode for episode in self._episodes if episode is not None]
+        for episode in episodes:
+            episode.augmentation.begin_window(*self._frames.shape[1:3])
+        return episodes
 
     def _next_episode(self, b: int, step: int) -> _Episode:
-        config, live, i_episode = self.config, self.live, self._n_begun[b]
+        config, online, i_episode = self.config, self.online, self._n_begun[b]
         self._n_begun[b] += 1
         seed, i_retry = self._seed(b, i_episode), 0
         last = self._episodes[b]
-        if last and last.has_crashed and not last.is_driven_by_expert and last.i_retry < live.n_retries:
-            seed, i_retry = last.seed, last.i_retry + 1
+        if last and last.log.crashed and not last.is_driven_by_expert and last.i_retry < online.n_retries:
+            seed, i_retry = last.plan.seed, last.i_retry + 1
         # The same place of the road again, else all drawn anew.
         keys = {name: key + len(_STREAMS) * i_retry * (name != "start") for name, key in _STREAMS.items()}
         rngs = {name: np.random.default_rng([config.seed, seed, key]) for name, key in keys.items()}
@@ -249,15 +272,15 @@ class LiveWindows(WindowSource):
             n_windows = int(rngs["length"].integers(1, max(n_frames // config.window, 1) + 1))
             n_frames = min(n_frames, n_windows * config.window)
         is_off_middle = (b + i_episode) % 2 == 1
+        start = random_start(rngs["start"], is_off_middle, online.start_offset_m, online.start_heading_rad)
+        seconds = n_frames * self._envs[b].dt_s
+        kick_key = (config.seed, seed, keys["kicks"])
         return _Episode(
             self._envs[b],
-            seed,
+            EpisodePlan(seed, seconds, start, online.disturbance, kick_key),
             i_retry,
-            draw_start(rngs["start"], is_off_middle, live.start_offset_m, live.start_heading_rad),
-            n_frames,
-            i_retry == 0 and rngs["driver"].random() < live.expert_probability(step, config.n_steps),
-            Kicks(live.disturbance, rngs["kicks"]),
-            LiveLook(config.augment, (config.seed, seed, keys["look"]), config.window),
+            i_retry == 0 and rngs["driver"].random() < online.expert_probability(step, config.n_steps),
+            EpisodeAugmentation(config.augment, (config.seed, seed, keys["augmentation"]), config.window),
         )
 
     def _seed(self, b: int, i_episode: int) -> int:
@@ -268,11 +291,11 @@ class LiveWindows(WindowSource):
         config = self.config
         n_rounds = math.ceil(config.n_steps / config.checkpoint_every)
         i_stream = (config.seed * n_rounds + self._round) * config.batch + b
-        return self.live.first_seed + i_stream * config.checkpoint_every + i_episode
+        return self.online.first_seed + i_stream * config.checkpoint_every + i_episode
 
     def _count(self, n_driven: int) -> None:
         ended = [episode for episode in self._episodes if episode is not None and episode.is_over]
-        n_crashed = sum(bool(episode.has_crashed) for episode in ended)
+        n_crashed = sum(episode.log.crashed for episode in ended)
         self._recent.append((n_crashed, n_driven))
         self._n_ended += len(ended)
         self._n_crashed += n_crashed
