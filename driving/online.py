@@ -237,7 +237,10 @@ class OnlineWindows(WindowSource):
         return EncodedWindows(
             torch.stack(window.features, dim=1),  # (B, T, N)
             begin,
-            *(torch.from_numpy(a) for a in (window.target, window.speed_mps, window.dt_s, window.counts)),
+            torch.from_numpy(window.target),
+            torch.from_numpy(window.speed_mps),
+            torch.from_numpy(window.dt_s),
+            torch.from_numpy(window.counts),
         )
 
     def _begin_window(self, policy: Policy, step: int) -> list[_Episode]:
@@ -254,7 +257,7 @@ class OnlineWindows(WindowSource):
         self._state[fresh] = policy.initial_state(len(fresh)).detach()
         episodes = [episode for episode in self._episodes if episode is not None]
         for episode in episodes:
-            episode.augmentation.begin_window(*self._frames.shape[1:3])
+            episode.augmentation.begin_window(self._frames.shape[1], self._frames.shape[2])
         return episodes
 
     def _next_episode(self, b: int, step: int) -> _Episode:

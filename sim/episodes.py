@@ -131,15 +131,15 @@ class Instant:
 
 
 class Actor(Protocol):
-    """Who drives.
+    """Who drives."""
 
-    Attributes:
-        frame_shape: (H, W, 3) of the frames it takes; None for any.
-        asks_expert: whether the instants must say what the expert steers.
-    """
+    @property
+    def frame_shape(self) -> tuple[int, ...] | None:
+        """(H, W, 3) of the frames it takes; None for any."""
 
-    frame_shape: tuple[int, ...] | None
-    asks_expert: bool
+    @property
+    def asks_expert(self) -> bool:
+        """Whether the instants must say what the expert steers."""
 
     def begin(self, n_runs: int) -> None:
         """Forget everything; ``n_runs`` episodes begin."""

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, TypeVar, final
+from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, TypeVar, cast, final
 
 import gymnasium
 import numpy as np
@@ -254,11 +254,11 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "curvature_per_m": self._driven_curvature_per_m(),
             "setting": {},
         }
-        return picture, Info(**(info | known))  # type: ignore[typeddict-item]
+        return picture, cast(Info, info | known)
 
     # For people ----------------------------------------------------------------------------------------------
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """The present picture for people; None without a render mode or where a window shows it."""
         if self.render_mode is None:
             return None

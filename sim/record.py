@@ -125,7 +125,12 @@ def record(
     labels, speeds, dt_s = np.concatenate([r.numbers for r in rows]).T
     is_first = np.concatenate([np.diff(r.i_run, prepend=-1) > 0 for r in rows])
     known = np.concatenate([r.mask_known for r in rows])
-    since_last_s = np.concatenate([[0.0], dt_s[:-1] + np.where(is_first[1:], EPISODE_GAP_S, 0.0)])
+    times_s: list[float] = []
+    clock_s = 0.0
+    for is_first_row, step_s in zip(is_first, dt_s, strict=True):
+        clock_s += EPISODE_GAP_S if is_first_row and times_s else 0.0
+        times_s.append(clock_s)
+        clock_s += step_s
     env = make_env()
     env.close()
     facts = VehicleFacts(f"simulated car of {type(env).__name__}", env.vehicle.wheelbase_m, None)
@@ -137,7 +142,7 @@ def record(
     )
     return Drive(
         frames=frames,
-        timestamps_s=np.cumsum(since_last_s),
+        timestamps_s=np.array(times_s),
         curvature_per_m=labels.astype(np.float32),
         camera=env.camera,
         meta=meta,

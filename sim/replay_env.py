@@ -32,15 +32,15 @@ class ReplayEnv(LaneEnv):
 
     The recorded frame taken nearest is re-projected (``sim.viewpoint``); a step is the recording's own time from one
     row to the next, at the recorded speed. ``info["truncation"]`` is ``"end of recording"``, ``"end of time"``,
-    ``"gap"`` (in the recording's times), ``"beyond support: lateral"`` or ``"beyond support: heading"`` (a deviation that the frames
-    cannot show): neither a crash nor a success.
+    ``"gap"`` (in the recording's times), ``"beyond support: lateral"`` or ``"beyond support: heading"`` (a deviation
+    that the frames cannot show): neither a crash nor a success.
 
     **Offset and heading error are against the path that was driven**, the integral of recorded curvature and speed,
     and a person's path is not the middle of the lane. The recorded curvature must be the executed one: a recording
     with disturbances, whose labels steer back while the car was pushed away, has another path than its labels.
 
-    ``info`` has ``recorded_curvature_per_m`` and ``row`` (of the frame shown), ``unseen_share`` (of the picture, invented
-    by repeating its border), ``episode_seconds_available``, and ``road_mask`` where the row's is known.
+    ``info`` has ``recorded_curvature_per_m`` and ``row`` (of the frame shown), ``unseen_share`` (of the picture,
+    invented by repeating its border), ``episode_seconds_available``, and ``road_mask`` where the row's is known.
 
     The seed draws the place and the start, each from a stream of its own. ``reset(options=...)`` takes
     ``lateral_offset_m``, ``heading_error_rad`` (both cut to the support, and the offset to the lane), and either

@@ -62,6 +62,7 @@ class MetaDriveEnv(LaneEnv):
         check_installed()
         self.expert = PurePursuit(look_ahead_s=0.8, rear_slip_s2_per_m=REAR_SLIP_S2_PER_M)
         self._engine: RoadEngine | None = None
+        self._s_m = FIRST_START_M
         self._rear_axle: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
 
     def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
