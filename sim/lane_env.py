@@ -124,6 +124,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     MAX_PER_PROCESS: ClassVar[int | None] = None
     START_OPTIONS: ClassVar[tuple[str, ...]] = ("along_road_m", "lateral_offset_m", "heading_error_rad")
     STREAMS: ClassVar[dict[str, int]] = {"start": 0}
+    observation_space: gymnasium.spaces.Box
 
     def __init__(
         self,

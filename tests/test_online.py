@@ -1,6 +1,5 @@
 import dataclasses
 import itertools
-import types
 
 import numpy as np
 import pytest
@@ -11,9 +10,12 @@ from driving.data import AugmentConfig, EpisodeAugmentation
 from driving.models.policy import CORES
 from driving.online import OnlineConfig, OnlineWindows
 from driving.train import RESUME_NAME, EncodedWindows, TrainConfig, encode, train, weighted_squared_error
+from sim.camera import Camera
 from sim.disturbance import Disturbance
 from sim.errors import BadInputError
+from sim.lane_env import LaneConfig, LaneEnv
 from sim.record import START_RANGE_M
+from sim.vehicle import VehicleConfig
 
 PLAIN = AugmentConfig(light=0.0, shadow=0.0)
 CALM = Disturbance(max_curvature_per_m=0.0)
@@ -22,44 +24,57 @@ POLICY_ONLY = OnlineConfig(expert_share=0.0, expert_ramp=0.0, disturbance=CALM)
 SIZE = (16, 41)
 
 
-class World:
+class World(LaneEnv):
     """A car that moves sideways by 5 m times the command in 1/0.1 m; its picture gets brighter on the car's side.
 
     ``crash_at``: by place among all episodes of this world, the step that leaves the lane.
     """
 
-    dt_s = 0.05
-    observation_space = types.SimpleNamespace(shape=(*SIZE, 3))
-
     def __init__(self, crash_at=None, fail_at=10**9):
-        self.unwrapped, self.crash_at, self.fail_at = self, crash_at or {}, fail_at
+        super().__init__(
+            "world", LaneConfig(episode_seconds=3600.0), VehicleConfig(), Camera().resized(*SIZE)
+        )
+        self.crash_at, self.fail_at = crash_at or {}, fail_at
         self.episodes, self.closed = [], False
 
-    def reset(self, *, seed, options):
-        self.offset_m, self.k, self.seed = options.get("lateral_offset_m", 0.0), 0, seed
-        self.episodes.append({"seed": seed, "options": dict(options), "actions": [], "labels": []})
-        return self._observe()
+    def _begin(self, options, offset_m, heading_error_rad):
+        self.offset_m, self.k, self.seed = options.get("lateral_offset_m", 0.0), 0, self._episode_seed
+        self.episodes.append({"seed": self.seed, "options": dict(options), "actions": [], "labels": []})
+        self.speed_mps = 8.0
 
-    def expert_curvature_per_m(self):
+    def _expert_curvature_per_m(self):
         self.episodes[-1]["labels"].append(label := -0.02 * self.offset_m)
         return label
 
-    def step(self, action):
-        assert action.dtype == np.float32
+    def _advance(self, curvature_per_m):
         self.k += 1
         if self.k == self.fail_at:
             raise RuntimeError("the world broke")
-        self.offset_m += 5.0 * float(action[0])
-        self.episodes[-1]["actions"].append(float(action[0]))
-        crash = self.crash_at.get(len(self.episodes) - 1) == self.k or abs(self.offset_m) > 1.75
-        frame, info = self._observe()
-        return frame, 0.0, crash, False, info
+        self.offset_m += 5.0 * curvature_per_m
+        self.episodes[-1]["actions"].append(curvature_per_m)
+        self.speed_mps = 8.0 + self.k
 
-    def _observe(self):
+    def _lane_place(self):
+        leaves = self.crash_at.get(len(self.episodes) - 1) == self.k
+        return (2.0 if leaves else self.offset_m), 0.0, 1.75
+
+    def _driven_curvature_per_m(self):
+        return 0.0
+
+    def _see(self):
         rng = np.random.default_rng([self.seed, self.k])
         ramp = 128 + 40 * self.offset_m * np.linspace(1, -1, SIZE[1])[None, :, None]
         frame = ramp + rng.normal(0, 5, (*SIZE, 3))
-        return np.clip(frame, 0, 255).astype(np.uint8), {"speed_mps": 8.0 + self.k, "dt_s": self.dt_s}
+        return np.clip(frame, 0, 255).astype(np.uint8), {}
+
+    def _pose(self):
+        return 0.0, self.offset_m, 0.0
+
+    def _map_lines(self):
+        raise NotImplementedError
+
+    def _camera_view(self):
+        raise NotImplementedError
 
     def close(self):
         self.closed = True
@@ -120,10 +135,6 @@ def test_online_refuses_what_needs_recorded_windows(name):
 
 
 def test_online_refuses_worlds_that_cannot_be_used():
-    without_expert = types.SimpleNamespace(close=lambda: None)
-    without_expert.unwrapped = without_expert
-    with pytest.raises(BadInputError, match="no privileged expert; train in lane/Procedural-v0"):
-        OnlineWindows(lambda: without_expert, POLICY_ONLY, TINY)
     with pytest.raises(BadInputError, match="use longer ones"):
         make(settings=OnlineConfig(episode_seconds=0.05))
     lonely = type("Lonely", (World,), {"MAX_PER_PROCESS": 1})
