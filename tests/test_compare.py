@@ -5,17 +5,18 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from driving.looks import looks_in_env, looks_on_drive
 
 import sim  # noqa: F401  (registers the environments)
 from driving import compare as compare_module
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import map_similarity
 from driving.compare import Onlooker, attend
+from driving.instants import Driven, on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
-from driving.rollout import NOISE_STREAM, EpisodeLog
+from driving.rollout import rollout
 from driving.train import predict
+from sim.episodes import NOISE_STREAM
 from sim.errors import BadInputError
 
 KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
@@ -143,29 +144,31 @@ def test_compare_frame_whose_map_is_empty_is_left_out(make_drive, small_policy):
 @pytest.mark.parametrize("core", ["ltc", "lstm"])
 def test_compare_drive_is_seen_as_in_the_open_loop_test(make_drive, small_policy, core):
     drive, policy = make_drive(12, gaps=(5,)), small_policy(core, seed=2)
-    looks = list(looks_on_drive(policy, drive, None, None, 0))
-    np.testing.assert_allclose([look.curvature_per_m for look in looks], predict(policy, drive), atol=1e-6)
-    np.testing.assert_array_equal(
-        np.float32([look.reference_curvature_per_m for look in looks]), drive.curvature_per_m
+    instants = list(on_drive(policy, drive, None, None, 0))
+    np.testing.assert_allclose(
+        [instant.curvature_per_m for instant in instants], predict(policy, drive), atol=1e-6
     )
-    assert torch.equal(looks[5].state_before, policy.initial_state(1)[0])
-    assert torch.equal(looks[6].state_before, looks[5].state)
+    np.testing.assert_array_equal(
+        np.float32([instant.reference_curvature_per_m for instant in instants]), drive.curvature_per_m
+    )
+    assert torch.equal(instants[5].state_before, policy.initial_state(1)[0])
+    assert torch.equal(instants[6].state_before, instants[5].state)
 
 
 def test_compare_masks_are_scaled_to_the_policys_picture(make_drive, small_policy):
     drive = make_drive(3, size=(32, 82), known_masks=[1])
-    looks = list(looks_on_drive(small_policy(), drive, None, None, 0))
-    assert looks[0].road_mask is None
-    assert looks[1].road_mask.shape == (16, 41)
-    assert looks[1].road_mask[:, :20].all()
-    assert not looks[1].road_mask[:, 21:].any()
-    assert looks[1].picture.shape == (32, 82, 3)
+    instants = list(on_drive(small_policy(), drive, None, None, 0))
+    assert "road_mask" not in instants[0].info
+    assert instants[1].info["road_mask"].shape == (16, 41)
+    assert instants[1].info["road_mask"][:, :20].all()
+    assert not instants[1].info["road_mask"][:, 21:].any()
+    assert instants[1].picture.shape == (32, 82, 3)
 
 
 @pytest.mark.parametrize(("seconds", "n_frames"), [(0.5, 10), (0.05, 1), (0.01, 1), (99.0, 30)])
 def test_compare_seconds_cut_a_drive(make_drive, small_policy, seconds, n_frames):
     drive = make_drive(30)
-    assert len(list(looks_on_drive(small_policy(), drive, seconds, None, 0))) == n_frames
+    assert len(list(on_drive(small_policy(), drive, seconds, None, 0))) == n_frames
 
 
 # In an environment -----------------------------------------------------------------------------------------
@@ -189,21 +192,45 @@ def test_compare_in_the_world_has_its_keys(saved_policies, tmp_path):
 
 
 def test_compare_in_an_environment_drives_as_the_rollout_does(small_policy, stand_in_env):
-    policy, log, other = small_policy(seed=3), EpisodeLog(4), EpisodeLog(4)
-    looks = list(looks_in_env(policy, stand_in_env, log, 0.3, None, show=True))
-    from driving.rollout import rollout
-
+    policy = small_policy(seed=3)
+    driven = Driven(policy, stand_in_env, 4, 0.3, show=True)
+    instants = list(driven)
     (other,) = rollout(policy, stand_in_env, [4], 0.3)
-    np.testing.assert_allclose([look.curvature_per_m for look in looks], other.curvature_per_m, atol=1e-7)
-    assert log.lateral_offset_m == pytest.approx(other.lateral_offset_m)
-    assert looks[0].picture.shape == (48, 123, 3)
-    assert looks[0].lateral_offset_m == pytest.approx(0.04)  # the offset that belongs to the frame
+    assert [instant.curvature_per_m for instant in instants] == other.curvature_per_m
+    assert driven.log == other
+    assert instants[0].picture.shape == (48, 123, 3)
+    assert instants[0].info["lateral_offset_m"] == pytest.approx(0.04)  # the offset that belongs to the frame
     assert all(env.closed for env in stand_in_env.made)
+
+
+def test_compare_two_policies_where_a_process_holds_one_world(small_policy, stand_in_env, shown, tmp_path):
+    """They drive one after the other and are shown side by side all the same."""
+
+    class Lonely(stand_in_env):
+        MAX_PER_PROCESS = 1
+
+        def _begin(self, options, offset_m, heading_error_rad):
+            assert sum(not env.closed for env in self.made) == 1
+            super()._begin(options, offset_m, heading_error_rad)
+
+    policies = {"a": small_policy(seed=3), "b": small_policy("lstm", seed=3)}
+    figures = attend(
+        policies, lambda: Lonely({6: 3}), left_half, seconds=0.3, seed=6, video_path=tmp_path / "v.mp4"
+    )
+    lonely = [panels for panels, _ in shown]
+    shown.clear()
+    assert figures == attend(
+        policies, lambda: stand_in_env({6: 3}), left_half, seconds=0.3, seed=6, video_path=tmp_path / "v.mp4"
+    )
+    assert len(lonely) == len(shown) > 3
+    for one, (other, _) in zip(lonely, shown, strict=True):
+        assert [panel.status for panel in one] == [panel.status for panel in other]
+        np.testing.assert_array_equal(one[1].picture, other[1].picture)
 
 
 def test_compare_shown_picture_has_the_noise_the_network_saw(small_policy, stand_in_env):
     noise = Noise("gaussian", 0.02)
-    (look, *_) = looks_in_env(small_policy(), stand_in_env, EpisodeLog(4), 0.1, noise, show=True)
+    (look, *_) = Driven(small_policy(), stand_in_env, 4, 0.1, noise, show=True)
     assert not np.array_equal(look.frame, look.clean_frame)
     np.testing.assert_array_equal(look.picture, look.frame.repeat(3, axis=0).repeat(3, axis=1))
 
@@ -304,7 +331,7 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
     assert all(torch.equal(weights[k], v) for k, v in policy.state_dict().items())
     assert all(p.grad is None for p in policy.parameters())
     onlooker = Onlooker(policy, left_half, noisy=False)
-    look = next(looks_on_drive(policy, drive, None, None, 0))
+    look = next(on_drive(policy, drive, None, None, 0))
     assert [seen.attention.shape for seen in onlooker.seen([look, dataclasses.replace(look)])] == [
         (16, 41)
     ] * 2

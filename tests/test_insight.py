@@ -162,13 +162,13 @@ def test_principal_shares_need_states_that_differ(states):
 
 def test_insight_of_the_circuit_while_driving(small_policy, stand_in_env):
     policy = small_policy()
-    n_calls = []
-    figures = insight(policy, lambda: stand_in_env({4: 25}), range(3, 6), 2.0, lambda: n_calls.append(1))
+    done_s = []
+    figures = insight(policy, lambda: stand_in_env({4: 25}), range(3, 6), 2.0, on_seconds=done_s.append)
     assert all(env.closed for env in stand_in_env.made)
     # 40 frames an episode, of which 20 warm up; the one that crashed has 25.
     assert figures["n_frames"] == 20 + 5 + 20
     assert figures["crashes"] == 1
-    assert len(n_calls) == 40
+    assert sum(done_s) == pytest.approx(6.0)
     assert list(figures["principal_shares"]) == ["state"]
     assert [row["role"] for row in figures["neurons"]] == list(policy.core.wiring.role)
     assert len(figures["synapses"]) == len(policy.core.wiring.synapses)
