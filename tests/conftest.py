@@ -24,6 +24,14 @@ def one_thread():
     cv2.setNumThreads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_folder(tmp_path_factory):
+    """Nothing is left in the user's; worker processes have the same one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIQUID_LANE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def _make_drive(n_rows=40, gaps=(), size=SIZE, seed=0, step_s=0.05, known_masks=None, steering_ratio=None):
     """A drive whose pictures get brighter to the left or to the right as its curvature says.
 

@@ -18,6 +18,7 @@ from sim.look.atmosphere import Atmosphere
 from sim.road import Road
 from sim.roadside import layout
 from sim.roadside.layout import ObjectLayout
+from sim.roadside.library import COLUMNS, OFFSET, ROWS, level_of, library
 from sim.roadside.lights import add_glows, lit_classes, see_glows
 from sim.roadside.placement import Roadside
 from sim.roadside.rails import Rails
@@ -49,7 +50,6 @@ from sim.roadside.strips import (
     draw_things,
     panel_share,
 )
-from sim.roadside.textures import COLUMNS, OFFSET, ROWS, level_of, textures
 
 __all__ = ["FAR_M", "ObjectRenderer"]
 
@@ -86,6 +86,7 @@ class ObjectRenderer:
         half = max(camera.horizon_u_px, camera.width_px - camera.horizon_u_px) / camera.focal_u_px
         self._view = np.array([*optics, half])
         self._min_area_px = MIN_AREA_PX * (camera.width_px / 200) ** 2
+        self._library = library()
         self._things = np.zeros((MAX_THINGS, N_FIELDS))
         self._is_lit = lit_classes(atmosphere)
         self._glows = np.empty((0, 6))
@@ -126,12 +127,12 @@ class ObjectRenderer:
         self._fetch(things)
         order = np.argsort(-things[:, DEPTH], kind="stable")
         draw_things(
-            picture, class_map, things, order, textures.texels, textures.places,
+            picture, class_map, things, order, self._library.texels, self._library.places,
             self._light, self._horizon, self.atmosphere.visibility_m, self._optics,
         )  # fmt: skip
         if self._is_lit.any():
             self._glows = see_glows(
-                things, class_map, textures.lamps, textures.lamps_of, self._is_lit, self._optics,
+                things, class_map, self._library.lamps, self._library.lamps_of, self._is_lit, self._optics,
                 self.atmosphere.visibility_m,
             )  # fmt: skip
 
@@ -143,14 +144,14 @@ class ObjectRenderer:
     def _fetch(self, things: np.ndarray) -> None:
         """Choose resolutions, and make every picture available that is drawn for the first time."""
         while True:
-            missing = _choose_levels(things, textures.places, textures.n_levels, self._optics)
+            missing = _choose_levels(things, self._library.places, self._library.n_levels, self._optics)
             if missing < 0:
                 return
             index, level = int(things[missing, SPRITE]), int(things[missing, LEVEL])
-            if textures.n_levels[index]:
-                textures.load(index, level)
+            if self._library.n_levels[index]:
+                self._library.load(index, level)
             else:
-                textures.look_up(index)
+                self._library.look_up(index)
 
 
 @compiled

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from sim.compiled import compiled, inlined, lane, mix, to_byte, weight_of
-from sim.roadside.textures import COLUMNS, OFFSET, ROWS
+from sim.compiled import compiled, inlined, lane, lanes, mix, to_byte, weight_of
+from sim.roadside.library import COLUMNS, OFFSET, ROWS
 from sim.surface_class import SurfaceClass
 
 FAR_M = 100.0
@@ -27,7 +27,7 @@ HEIGHT_M, F0, F1, L0, L1, G0, G1, CREST0, CREST1 = range(5, 14)
 U0, TOP0, BOTTOM0, U1, TOP1, BOTTOM1, RED, GREEN, BLUE = range(5, 14)
 """Of a quad with two upright sides, in pixels, and its colour, haze included."""
 _BARRIER = int(SurfaceClass.BARRIER)
-_NOTHING = np.uint64(0)
+_NOTHING = np.uint32(0)
 
 
 @compiled
@@ -68,7 +68,7 @@ def _air(
 
 
 @inlined
-def _texel(texture: np.ndarray, n_rows: int, n_columns: int, row: int, column: int) -> np.uint64:
+def _texel(texture: np.ndarray, n_rows: int, n_columns: int, row: int, column: int) -> np.uint32:
     """One colour of a texture; outside it is nothing."""
     is_inside = 0 <= row < n_rows and 0 <= column < n_columns
     return texture[row * n_columns + column] if is_inside else _NOTHING
@@ -118,7 +118,7 @@ def _draw_upright(
                     class_map,
                     row,
                     column,
-                    mix(mix(a, b, right), mix(c, d, right), lower),
+                    mix(mix(lanes(a), lanes(b), right), mix(lanes(c), lanes(d), right), lower),
                     air,
                     surface,
                 )
@@ -159,14 +159,13 @@ def _draw_panel(
         for row in range(max(math.floor(top + 0.5), 0), min(math.ceil(bottom + 0.5), picture.shape[0])):
             place_y = (row - top) * step_y - 0.5
             y = math.floor(place_y)
-            above = mix(
-                _texel(texture, n_rows, n_columns, y, x), _texel(texture, n_rows, n_columns, y, x1), right
-            )
+            a = _texel(texture, n_rows, n_columns, y, x)
+            b = _texel(texture, n_rows, n_columns, y, x1)
             y += 1
-            below = mix(
-                _texel(texture, n_rows, n_columns, y, x), _texel(texture, n_rows, n_columns, y, x1), right
-            )
-            if (above | below) != _NOTHING:
+            c = _texel(texture, n_rows, n_columns, y, x)
+            d = _texel(texture, n_rows, n_columns, y, x1)
+            if (a | b | c | d) != _NOTHING:
+                above, below = mix(lanes(a), lanes(b), right), mix(lanes(c), lanes(d), right)
                 colour = mix(above, below, weight_of(place_y + 1 - y))
                 _lay(picture, class_map, row, column, colour, air, surface)
 
