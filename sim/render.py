@@ -76,7 +76,7 @@ class Renderer:
     ) -> None:
         self.camera, self.scene = camera, scene
         self._atlas = GroundAtlas(scene)
-        self._panorama = Panorama(camera, scene)
+        self._panorama = Panorama(camera, scene, self._atlas.mean_verge())
         self._objects = ObjectRenderer(camera, roadside, scene.atmosphere) if roadside else None
         self._overlay = Overlay(camera, scene.atmosphere, rng)
         height, width = camera.height_px, camera.width_px

@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from sim.compiled import ONE, compiled, lane, lanes, lanes_of, mix, weight_of
-from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene
+from sim.look.scene import Scene
+from sim.look.surface import HALF_WIDTH_M, N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M
 from sim.surface_class import SurfaceClass
 
 N_LEVELS_D = 5
 N_LEVELS_S = 7
-PERIOD_M = N_S * TEXEL_S_M
 SHARPER = 0.2
 """Octaves by which the texture is sharper than the pixel: bilinear sampling blurs by itself."""
 _ROAD, _LANE = int(SurfaceClass.ROAD), int(SurfaceClass.OWN_LANE)
@@ -28,16 +28,18 @@ class GroundAtlas:
     A pixel that sees the ground at a grazing angle covers a long, narrow patch of it; the two resolutions are
     chosen apart, as the road may run along the view or across it ("ripmap"; Larson and Shah 1990).
 
+    Tiles are painted and averaged once the car comes within sight of them.
+
     Args:
-        scene: whose ``ground`` (n_tiles, N_D, N_S, 3) uint8 and ``surface`` (n_tiles, N_D, N_S) it holds.
+        scene: whose ground it holds.
     """
 
     def __init__(self, scene: Scene) -> None:
-        self._texels = np.empty((len(scene.ground), N_ROWS, N_COLUMNS), np.uint32)
-        for tile, atlas in zip(scene.ground, self._texels, strict=True):
-            _fill(tile, atlas)
-        self._surface = scene.surface
-        self._tile_order = np.asarray(scene.tile_order, np.int64)
+        self._ground, n_tiles = scene.ground, len(scene.ground.tiles)
+        self._texels = np.empty((n_tiles, N_ROWS, N_COLUMNS), np.uint32)
+        self._surface = np.empty((n_tiles, N_D, N_S), np.uint8)
+        self._is_ready = np.zeros(n_tiles, bool)
+        self._tile_order = np.asarray(scene.ground.order, np.int64)
         self._half_lane_m = 0.5 * scene.section.lane_width_m
         self._wetness, self._visibility_m = scene.atmosphere.wetness, scene.atmosphere.visibility_m
         self._horizon = np.round(255 * np.clip(scene.atmosphere.horizon, 0, 1)).astype(np.int64)
@@ -64,18 +66,34 @@ class GroundAtlas:
             forward_m: (R,) distance of each row.
             footprint_m: (2, R) what a pixel of each row covers along and across the road.
         """
+        if not self._is_ready.all():
+            self._make_ready(float(s_m.min()), float(s_m.max()))
         _draw(
             picture, class_map, lane_mask, len(picture) - len(s_m), s_m, d_m, forward_m, footprint_m, self._texels,
             self._surface, self._tile_order, self._half_lane_m, self._wetness, self._visibility_m, self._horizon,
         )  # fmt: skip
 
+    def mean_verge(self) -> np.ndarray:
+        """Mean colour (3,) of the furthest ground on both sides of plain road, 0 to 255."""
+        self._make_ready(0.0, 0.0)  # the road begins with the plain tile
+        some = self._texels[0, :N_D:8, :N_S:8]
+        far = np.concatenate([some[:20], some[-20:]])
+        return np.stack([far & 255, far >> 8 & 255, far >> 16], axis=-1).astype(np.uint8).mean((0, 1))
+
+    def _make_ready(self, first_m: float, last_m: float) -> None:
+        """The tiles of a stretch of the road."""
+        periods = np.arange(math.floor(first_m / PERIOD_M), math.floor(last_m / PERIOD_M) + 1)
+        for i_tile in set(self._tile_order[periods % len(self._tile_order)].tolist()):
+            if not self._is_ready[i_tile]:
+                texels = self._texels[i_tile]
+                self._ground.paint(i_tile, texels[:N_D, :N_S], self._surface[i_tile])
+                fill_atlas(texels)
+                self._is_ready[i_tile] = True
+
 
 @compiled
-def _fill(tile: np.ndarray, atlas: np.ndarray) -> None:
-    """All resolutions of ``tile`` (N_D, N_S, 3) into ``atlas`` (N_ROWS, N_COLUMNS) uint32: means of two, rounded."""
-    for i in range(N_D):
-        for j in range(N_S):
-            atlas[i, j] = tile[i, j, 0] | (tile[i, j, 1] << 8) | (tile[i, j, 2] << 16)
+def fill_atlas(atlas: np.ndarray) -> None:
+    """All resolutions of the tile in the first corner of (N_ROWS, N_COLUMNS) uint32: means of two, rounded."""
     for level in range(1, N_LEVELS_D):
         above, below = _FIRST_ROW[level - 1], _FIRST_ROW[level]
         for i in range(N_D >> level):

@@ -26,9 +26,10 @@ class Panorama:
     Args:
         camera: of the picture to draw.
         scene: looks of the episode.
+        verge: mean colour (3,) of the ground beside the road, 0 to 255.
     """
 
-    def __init__(self, camera: Camera, scene: Scene) -> None:
+    def __init__(self, camera: Camera, scene: Scene, verge: np.ndarray) -> None:
         self._width_px, self._focal_u_px = camera.width_px, camera.focal_u_px
         self._n_bearings = n = round(2 * np.pi * camera.focal_u_px)
         self._pad = int(np.ceil(MAX_PITCH * camera.focal_v_px)) + 1
@@ -42,11 +43,7 @@ class Panorama:
         classes = np.full((n_rows, n), SurfaceClass.HILLS, np.uint8)
         classes[:n_above] = _add_ridges(picture, scene, elevation, bearing, camera.focal_v_px)
         clear = np.exp(-_FAR_M / scene.atmosphere.visibility_m)
-        verge = (
-            np.concatenate([scene.ground[0, ::8, ::8][:20], scene.ground[0, ::8, ::8][-20:]]).mean((0, 1))
-            / 255
-        )
-        ground = np.float32(clear * verge + (1 - clear) * scene.atmosphere.horizon)
+        ground = np.float32(clear * (verge / 255) + (1 - clear) * scene.atmosphere.horizon)
         below = np.clip(0.5 - elevation * camera.focal_v_px, 0, 1)[:, None, None]
         picture += below * (ground - picture)
         classes[:n_above][below[:, 0, 0] >= 0.5] = SurfaceClass.HILLS

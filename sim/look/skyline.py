@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from typing import Any
+
 import cv2
 import numpy as np
 
+from sim.compiled import compiled
 from sim.look.atmosphere import Atmosphere
 
 N_BEARINGS = 1440
+_BEARINGS = np.linspace(0, 2 * np.pi, N_BEARINGS, endpoint=False)
 N_ROWS = 80
 TOP_RAD = 0.4
 """Ridges reach up to this elevation; their looks have ``N_ROWS`` rows from there down to the horizon."""
@@ -37,12 +43,14 @@ _CLOUDS = {"clear": (0.9, 2.2), "low_sun": (0.7, 1.6), "dusk": (0.5, 1.4), "nigh
 """Threshold of the clouds' noise by weather: high is a clean sky; elsewhere the sky is covered throughout."""
 
 
-def _waves(rng: np.random.Generator, low: int, high: int, n: int) -> np.ndarray:
-    """Whole waves around the circle, so that there is no seam: (N_BEARINGS,) of about unit size."""
-    bearing = np.linspace(0, 2 * np.pi, N_BEARINGS, endpoint=False)
+def _waves(rng: np.random.Generator, low: int, high: int, n: int, is_wanted: bool = True) -> np.ndarray:
+    """Whole waves around the circle, so that there is no seam: (N_BEARINGS,) of about unit size; else zeros."""
     counts = rng.integers(low, high, n)[:, None]
     size = rng.normal(size=(n, 1)) / (1 + counts / 8.0)
-    return (size * np.sin(counts * bearing + rng.uniform(0, 2 * np.pi, (n, 1)))).sum(0)
+    phase = rng.uniform(0, 2 * np.pi, (n, 1))
+    if not is_wanted:
+        return np.zeros(N_BEARINGS)
+    return (size * np.sin(counts * _BEARINGS + phase)).sum(0)
 
 
 def _crowns(rng: np.random.Generator, spacing: int) -> np.ndarray:
@@ -52,11 +60,22 @@ def _crowns(rng: np.random.Generator, spacing: int) -> np.ndarray:
     return np.repeat(heights, spacing)[:N_BEARINGS] * (1 - (2 * at - 1) ** 2) ** 0.5
 
 
-def _houses(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _skip(rng: np.random.Generator, n: int) -> None:
+    """Leave a stream as after ``n`` numbers of ``rng.random``, which nobody needs."""
+    bits: Any = rng.bit_generator
+    kept = {name: bits.state[name] for name in ("has_uint32", "uinteger")}
+    bits.advance(n)
+    bits.state = bits.state | kept
+
+
+def _houses(rng: np.random.Generator, is_wanted: bool) -> tuple[np.ndarray, np.ndarray]:
     """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1] and looks (N_ROWS, N_BEARINGS), walls and windows."""
     starts = np.sort(rng.choice(N_BEARINGS, 110, replace=False))
-    house = np.searchsorted(starts, np.arange(N_BEARINGS), side="right")
     tall, bright = rng.random(111) ** 1.6, rng.uniform(0.45, 1.5, 111)
+    if not is_wanted:
+        _skip(rng, N_ROWS * N_BEARINGS)
+        return tall, bright
+    house = np.searchsorted(starts, np.arange(N_BEARINGS), side="right")
     walls = np.broadcast_to(bright[house], (N_ROWS, N_BEARINGS)).astype(np.float32).copy()
     windows = (np.arange(N_ROWS) % 3 == 1)[:, None] & (np.arange(N_BEARINGS) % 4 < 2)[None]
     walls[windows & (rng.random((N_ROWS, N_BEARINGS)) < 0.7)] *= 0.5
@@ -69,31 +88,73 @@ def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
     picture = np.full((N_ROWS, columns), 90, np.uint8)
     n = int(1400 / size)
     rows = np.sort(rng.uniform(-4, N_ROWS + 4, n))
-    for row, column, radius, bright in zip(
-        rows,
-        rng.uniform(0, columns, n),
-        size * rng.uniform(0.7, 1.4, n),
-        rng.uniform(0.6, 1.2, n),
-        strict=True,
-    ):
-        for shift in (
-            (0, columns) if column < 2 * size else (0, -columns) if column > columns - 2 * size else (0,)
-        ):
-            place, axes = (int(column + shift), int(row)), (max(int(radius), 1), max(int(1.1 * radius), 1))
-            cv2.ellipse(picture, place, axes, 0, 0, 360, int(70 * bright), -1)
-            upper = (place[0] - int(0.3 * radius), place[1] - int(0.4 * radius))
-            cv2.ellipse(
-                picture,
-                upper,
-                (max(int(0.6 * radius), 1), max(int(0.6 * radius), 1)),
-                0,
-                0,
-                360,
-                int(165 * bright),
-                -1,
-            )
+    at, radii = rng.uniform(0, columns, n), size * rng.uniform(0.7, 1.4, n)
+    bright = rng.uniform(0.6, 1.2, n)
+    # OpenCV cuts shapes at the edges in a way of its own: those are its own work, all others are stamped.
+    reach = _MAX_AXIS + 4
+    is_cut = (np.abs(rows - 0.5 * N_ROWS) > 0.5 * N_ROWS - reach) | (np.abs(at - 0.5 * columns) > 0.5 * columns - reach)
+    ends = [0, *(np.flatnonzero(np.diff(is_cut)) + 1).tolist(), n]
+    for first, end in itertools.pairwise(ends):
+        crowns = rows[first:end], at[first:end], radii[first:end], bright[first:end]
+        if is_cut[first]:
+            _draw_crowns(picture, *crowns, 2 * size)
+        else:
+            _stamp_crowns(picture, *crowns, _ellipses())
     gain = 1 + rough * (np.tile(cv2.blur(picture, (2, 2)), (1, 4)).astype(np.float32) / 110 - 1)
     return gain * (1 + 0.5 * (_slopes(rng, rough) - 1))
+
+
+def _draw_crowns(
+    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray, margin: float
+) -> None:
+    """Crowns with a bright upper part, those near the sides once more beyond the other one."""
+    width = picture.shape[1]
+    for row, column, radius, light in zip(
+        rows.tolist(), columns.tolist(), radii.tolist(), bright.tolist(), strict=True
+    ):
+        beyond = width if column < margin else -width if column > width - margin else 0
+        for shift in (0, beyond) if beyond else (0,):
+            x, y, inner = int(column + shift), int(row), max(int(0.6 * radius), 1)
+            axes = max(int(radius), 1), max(int(1.1 * radius), 1)
+            cv2.ellipse(picture, (x, y), axes, 0, 0, 360, int(70 * light), -1)
+            upper = x - int(0.3 * radius), y - int(0.4 * radius)
+            cv2.ellipse(picture, upper, (inner, inner), 0, 0, 360, int(165 * light), -1)
+
+
+_MAX_AXIS = 10
+
+
+@functools.cache
+def _ellipses() -> np.ndarray:
+    """(_MAX_AXIS, _MAX_AXIS, n, n) bool: OpenCV's filled ellipses of whole half axes (across, up) about the middle."""
+    n = 2 * _MAX_AXIS + 1
+    masks = np.zeros((_MAX_AXIS, _MAX_AXIS, n, n), np.uint8)
+    for across in range(1, _MAX_AXIS):
+        for up in range(1, _MAX_AXIS):
+            cv2.ellipse(masks[across, up], (_MAX_AXIS, _MAX_AXIS), (across, up), 0, 0, 360, 1, -1)
+    return masks > 0
+
+
+@compiled
+def _stamp(picture: np.ndarray, row: int, column: int, mask: np.ndarray, value: int) -> None:
+    for i in range(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            y, x = row + i - _MAX_AXIS, column + j - _MAX_AXIS
+            if mask[i, j]:
+                picture[y, x] = value
+
+
+@compiled
+def _stamp_crowns(
+    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray, ellipses: np.ndarray
+) -> None:  # fmt: skip
+    """``_draw_crowns`` of shapes that no edge cuts."""
+    for i in range(len(rows)):
+        radius, row, column = radii[i], int(rows[i]), int(columns[i])
+        own = ellipses[max(int(radius), 1), max(int(1.1 * radius), 1)]
+        upper = ellipses[max(int(0.6 * radius), 1), max(int(0.6 * radius), 1)]
+        _stamp(picture, row, column, own, int(70 * bright[i]))
+        _stamp(picture, row - int(0.4 * radius), column - int(0.3 * radius), upper, int(165 * bright[i]))
 
 
 def _slopes(rng: np.random.Generator, rough: float) -> np.ndarray:
@@ -128,8 +189,10 @@ def draw_ridges(
         hills = base + 0.022 * rugged * _waves(rng, 2, 14, 6) + 0.008 * rugged * _waves(rng, 15, 70, 10)
         size = (0.004 + 0.03 * nearness**2) * rng.uniform(0.5, 1.6)
         crowns = np.maximum(_crowns(rng, int(4 + 12 * nearness)), 0.8 * _crowns(rng, int(3 + 6 * nearness)))
-        gaps = np.clip(0.8 + 1.5 * _waves(rng, 3, 30, 8), 0, 1)  # woods end and begin
-        tall, walls = _houses(rng)
+        gaps = np.clip(
+            0.8 + 1.5 * _waves(rng, 3, 30, 8, is_wood and not is_town), 0, 1
+        )  # woods end and begin
+        tall, walls = _houses(rng, is_town)
         heights.append(0.02 + 2.2 * size * tall if is_town else hills + size * crowns * gaps * is_wood)
         choice, shade, haze = rng.random(), rng.uniform(0.6, 1.2), rng.uniform(0.1, 0.6)
         kinds = (_WOODS if is_wood else _HILLS)[atmosphere.season]

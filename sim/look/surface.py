@@ -12,6 +12,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from sim.look.ground_loops import mix_noises, paint_by_table, shade_of
 from sim.look.section import CrossSection
 
 TEXEL_D_M = 0.05
@@ -53,10 +54,13 @@ def noise(rng: np.random.Generator, cell_d_m: float, cell_s_m: float, n_d: int =
 
 
 def grain(rng: np.random.Generator) -> np.ndarray:
+    """White noise (N_D, N_S) int8."""
+    return np.frombuffer(rng.bytes(N_D * N_S), np.int8).reshape(N_D, N_S)
+
+
+def white_noise(rng: np.random.Generator) -> np.ndarray:
     """White noise (N_D, N_S) float32 in [-1, 1]."""
-    return np.frombuffer(rng.bytes(N_D * N_S), np.int8).reshape(N_D, N_S).astype(np.float32) * np.float32(
-        1 / 128
-    )
+    return grain(rng).astype(np.float32) * np.float32(1 / 128)
 
 
 def to_u8(field: np.ndarray) -> np.ndarray:
@@ -72,8 +76,8 @@ def ramp(*stops: Colour) -> np.ndarray:
 
 
 def paint_by(field: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Colours (..., 3) of a uint8 field."""
-    return cv2.LUT(cv2.merge([field] * 3), table)
+    """Colours (n, m, 3) of a uint8 field (n, m)."""
+    return paint_by_table(field, table[:, 0])
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,13 @@ def draw_shade(rng: np.random.Generator, section: CrossSection, pavement: Paveme
     tracks = np.exp(-(((phase - 0.24) / 0.09) ** 2)) * rng.uniform(-0.16, 0.12)
     oil = np.exp(-((phase / 0.06) ** 2)) * rng.uniform(-0.14, 0.02)
     blotches, streaks, fine = rng.uniform(0.02, 0.12), rng.uniform(0.01, 0.07), rng.uniform(0.03, 0.12)
-    shade = noise(rng, 1.3, 7.0) * np.float32(blotches)
-    shade += noise(rng, 0.25, 3.0) * np.float32(streaks)
-    shade += grain(rng) * np.float32(fine)
-    shade += (1 + tracks + oil).astype(np.float32)
+    shade = mix_noises(
+        noise(rng, 1.3, 7.0), np.float32(blotches), noise(rng, 0.25, 3.0), np.float32(streaks), grain(rng),
+        np.float32(fine),
+    )  # fmt: skip
+    by_row = (1 + tracks + oil).astype(np.float32)
     if pavement.is_concrete:
+        shade += by_row
         slabs = 1 + rng.uniform(-0.07, 0.07, (len(section.lanes_m) + 8, 16)).astype(np.float32)
         across = np.floor((grid_d_m[:, 0] + section.lane_width_m / 2) / section.lane_width_m).astype(
             int
@@ -122,7 +128,8 @@ def draw_shade(rng: np.random.Generator, section: CrossSection, pavement: Paveme
         shade *= np.repeat(slabs[across], N_S // 16, axis=1)
         shade[:, :: N_S // 16] *= 0.62
         shade[np.flatnonzero(np.diff(across))] *= 0.7
-    picture = to_u8(shade * np.float32(pavement.grey))
+        by_row = np.zeros_like(by_row)
+    picture = shade_of(shade, by_row[:, 0], np.float32(pavement.grey))
     _damage(rng, picture, section)
     return picture
 
@@ -149,11 +156,13 @@ def _damage(rng: np.random.Generator, shade: np.ndarray, section: CrossSection) 
             0, 0.1 if is_tar else 0.4, (n, 2)
         )
         points = (start + wander + step * np.arange(n)[:, None]).clip([15, 0], [N_S - 16, N_D - 1])
-        dark = int(shade.mean() * (0.4 if is_tar else 0.6))
+        dark = int(cv2.sumElems(shade)[0] / shade.size * (0.4 if is_tar else 0.6))
         cv2.polylines(shade, [(points * 16).astype(np.int32)], False, dark, 1, cv2.LINE_AA, 4)
     for _ in range(rng.poisson(1.0)):  # stains of oil and water
         centre = (int(rng.uniform(50, N_S - 50)), int(row_of(rng.uniform(low, high))))
         axes = (int(rng.uniform(2, 12)), int(rng.uniform(4, 22)))
-        stain = np.zeros_like(shade)
-        cv2.ellipse(stain, centre, axes, 0, 0, 360, int(rng.uniform(20, 60)), -1)
-        cv2.subtract(shade, stain, dst=shade)
+        reach = slice(max(centre[1] - axes[1] - 2, 0), centre[1] + axes[1] + 3)
+        stain = np.zeros_like(shade[reach])
+        here = (centre[0], centre[1] - reach.start)
+        cv2.ellipse(stain, here, axes, 0, 0, 360, int(rng.uniform(20, 60)), -1)
+        shade[reach] = cv2.subtract(np.ascontiguousarray(shade[reach]), stain)

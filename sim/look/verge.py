@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from sim.look.ground_loops import mix_noises, paint_gravel, paint_verge
 from sim.look.section import CrossSection
 from sim.look.surface import (
     N_D,
@@ -18,6 +18,7 @@ from sim.look.surface import (
     ramp,
     rows_between,
     to_u8,
+    white_noise,
 )
 
 # Verges: dark, middle and bright colour of the ground beside the road.
@@ -98,28 +99,31 @@ def draw_verge(
     """Colours (N_D, N_S, 3) uint8 of everything that is not paved; ``grey`` is the pavement's brightness."""
     near, far = (str(rng.choice(kinds)) for kinds in VERGES_BY_FAMILY[family])
     contrast = rng.uniform(0.6, 1.2)
-    mix = noise(rng, 2.5, 5.0) * np.float32(0.42 * contrast) + noise(rng, 0.4, 0.6) * np.float32(
-        0.33 * contrast
-    )
-    mix += grain(rng) * np.float32(0.22 * contrast)
-    field = to_u8(0.5 + mix)
-    verge = paint_by(field, ramp(*_apart(VERGES[near][season], grey)))
-    beyond_m = rng.uniform(2.0, 14.0)
-    ragged = beyond_m + noise(rng, 3.0, 6.0) * np.float32(rng.uniform(0.0, 1.5))
-    outside = (grid_d_m > section.left_edge_m + ragged) | (grid_d_m < section.right_edge_m - ragged)
-    cv2.copyTo(paint_by(field, ramp(*_apart(VERGES[far][season], grey))), outside.astype(np.uint8), verge)
+    mix = mix_noises(
+        noise(rng, 2.5, 5.0), np.float32(0.42 * contrast), noise(rng, 0.4, 0.6), np.float32(0.33 * contrast),
+        grain(rng), np.float32(0.22 * contrast),
+    )  # fmt: skip
+    edges_m = np.float32(section.left_edge_m), np.float32(section.right_edge_m)
+    beyond_m = np.float32(rng.uniform(2.0, 14.0))
+    ragged = noise(rng, 3.0, 6.0)
+    near_colours, far_colours = (ramp(*_apart(VERGES[kind][season], grey))[:, 0] for kind in (near, far))
+    verge = np.empty((N_D, N_S, 3), np.uint8)
+    paint_verge(
+        verge, mix, grid_d_m[:, 0], *edges_m, near_colours, far_colours, beyond_m, ragged,
+        np.float32(rng.uniform(0.0, 1.5)),
+    )  # fmt: skip
     has_gravel, gravel_m = rng.random() < 0.55, rng.uniform(0.2, 1.6)
     stone, litter = np.array([0.54, 0.49, 0.42]) * rng.uniform(0.6, 1.2), rng.uniform(0.0, 1.0)
     if section.has_kerb:
         _pave_footway(rng, verge, section, grey)
     elif has_gravel:
-        ragged = gravel_m * (1 + np.float32(0.5) * noise(rng, 1.0, 2.0))
-        inside = (grid_d_m < section.left_edge_m + ragged) & (grid_d_m > section.right_edge_m - ragged)
+        ragged = noise(rng, 1.0, 2.0)
         (gravel,) = _apart((tuple(stone),), grey)
-        table = ramp(tuple(np.array(gravel) * 0.6), gravel, tuple(np.array(gravel) * 1.35))
-        cv2.copyTo(
-            paint_by(to_u8(0.5 + 0.55 * grain(rng) + 0.2 * mix), table), inside.astype(np.uint8), verge
-        )
+        table = ramp(tuple(np.array(gravel) * 0.6), gravel, tuple(np.array(gravel) * 1.35))[:, 0]
+        paint_gravel(
+            verge, mix, grid_d_m[:, 0], *edges_m, np.float32(gravel_m), ragged, grain(rng), table, np.float32(0.55),
+            np.float32(0.2),
+        )  # fmt: skip
     _scatter(rng, verge, season, litter, np.arange(N_D))
     return verge
 
@@ -128,7 +132,7 @@ def _pave_footway(rng: np.random.Generator, verge: np.ndarray, section: CrossSec
     """A kerbstone and a footway of slabs on both sides."""
     width_m, slab_m = rng.uniform(1.6, 3.5), rng.choice([0.5, 1.0, 1.5])
     (stone,) = _apart((tuple(np.array([0.58, 0.56, 0.53]) * rng.uniform(0.7, 1.2)),), grey)
-    shade = 1 + 0.10 * grain(rng) + 0.07 * noise(rng, 0.5, 1.0)
+    shade = 1 + 0.10 * white_noise(rng) + 0.07 * noise(rng, 0.5, 1.0)
     shade[:, :: int(slab_m / 0.1)] *= 0.75
     shade[:: int(slab_m / 0.05)] *= 0.75
     slabs = paint_by(to_u8(0.5 * shade), ramp((0.0, 0.0, 0.0), stone, tuple(np.array(stone) * 2.0)))
@@ -172,7 +176,7 @@ def draw_snow(
     """
     kind, packed_grey = rng.random(), rng.uniform(0.72, 0.86)
     coarse = noise(rng, 2.0, 4.0) + np.float32(0.5) * noise(rng, 0.5, 0.8)
-    fine = grain(rng)
+    fine = white_noise(rng)
     verge = np.clip((cover * 2.0 - 0.55 + 0.5 * coarse + 0.25 * fine) * 2.5, 0, 1)
     phase = np.abs(lane_phase(section))
     ruts = np.exp(-(((phase - 0.24) / 0.10) ** 2))
