@@ -60,6 +60,16 @@ def mix_noises(first, of_first, second, of_second, grain, of_grain):
 
 
 @compiled
+def wear_of(noise, of_noise, grain, of_grain):
+    """noise * a + grain * b, as ``mix_noises`` has it."""
+    out = np.empty_like(noise)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = noise[i, j] * of_noise + (np.float32(grain[i, j]) * _PER_128) * of_grain
+    return out
+
+
+@compiled
 def shade_of(field, by_row, grey):
     """The brightness (field + by_row) * grey of a pavement as bytes (n, m)."""
     out = np.empty(field.shape, np.uint8)
@@ -98,7 +108,7 @@ def paint_gravel(out, mix, d_m, left_m, right_m, gravel_m, ragged, grain, table,
 
 @compiled
 def pave(out, verge, paved, shade, damp, products, table, alpha, is_yellow):
-    """A tile's colours (n, m, 3): verge, pavement (``damp`` (n, m) or (0, 0)) and its paint; ``alpha`` loses the rest."""
+    """A tile's colours (n, m, 3): verge, pavement (``damp`` (n, m) or (0, 0)) and paint; ``alpha`` loses the rest."""
     is_damp = damp.size > 0
     for i in range(paved.shape[0]):
         for j in range(paved.shape[1]):
@@ -122,14 +132,16 @@ def pave(out, verge, paved, shade, damp, products, table, alpha, is_yellow):
 def light_up(colours, shadow, shadow_table, products, light, paved, alpha, texels, classes):
     """Lay the shadow (n, m) (or (0, 0)) and the light (256, 3) on a tile; its texels as uint32, and its classes."""
     is_shaded = shadow.size > 0
+    lit = np.empty((256, 3), np.uint32)
+    for value in range(256):
+        for k in range(3):
+            lit[value, k] = np.uint32(light[value, k]) << np.uint32(8 * k)
     for i in range(paved.shape[0]):
         for j in range(paved.shape[1]):
-            packed = np.uint32(0)
-            for k in range(3):
-                value = colours[i, j, k]
-                if is_shaded:
-                    value = products[value, shadow_table[shadow[i, j], k]]
-                packed |= np.uint32(light[value, k]) << np.uint32(8 * k)
-            texels[i, j] = packed
+            red, green, blue = colours[i, j, 0], colours[i, j, 1], colours[i, j, 2]
+            if is_shaded and shadow[i, j] > 0:  # no shadow leaves a colour as it is
+                left = shadow_table[shadow[i, j]]
+                red, green, blue = products[red, left[0]], products[green, left[1]], products[blue, left[2]]
+            texels[i, j] = lit[red, 0] | lit[green, 1] | lit[blue, 2]
             surface = _ROAD if paved[i, j] > 0 else _VERGE
             classes[i, j] = _MARKING if alpha[i, j] > _255 * _VISIBLE else surface

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from sim.look.ground_loops import wear_of
 from sim.look.section import PARKING_M, CrossSection
 from sim.look.surface import (
     N_D,
     N_S,
     TEXEL_D_M,
     TEXEL_S_M,
+    grain,
     grid_d_m,
     grid_s_m,
     noise,
     row_of,
     rows_between,
-    white_noise,
 )
 
 DASH_PERIODS_M = (6.4, 9.6, 12.8)
@@ -129,7 +130,7 @@ def draw_markings(rng: np.random.Generator, family: str, section: CrossSection) 
     style = MarkingStyle(
         float(rng.uniform(0.10, 0.20)), float(rng.choice([0.1, 0.35, 0.65, 0.95])), bool(rng.random() < 0.45)
     )
-    wear = noise(rng, 0.35, 2.5) * np.float32(0.8) + white_noise(rng) * np.float32(0.45)
+    wear = wear_of(noise(rng, 0.35, 2.5), np.float32(0.8), grain(rng), np.float32(0.45))
     paint = Paint(np.zeros((N_D, N_S), np.uint8), np.zeros((N_D, N_S), np.uint8), wear)
     lane_m, width_m = section.lane_width_m, style.width_m
     period_m, share, phase_m = float(rng.choice(DASH_PERIODS_M)), rng.uniform(0.3, 0.55), rng.uniform(0, 12.8)

@@ -18,10 +18,13 @@ _TOP_RAD = 0.45
 """Elevation of the upper edge of the clouds' map."""
 _FAR_M = 160.0
 _N_STARS = 420
+_N_SECTORS = 8
 
 
 class Panorama:
     """The surroundings for all bearings, one column a pixel of the camera's middle; one slice copy a picture.
+
+    A sector is painted when the car first looks that way.
 
     Args:
         camera: of the picture to draw.
@@ -30,31 +33,52 @@ class Panorama:
     """
 
     def __init__(self, camera: Camera, scene: Scene, verge: np.ndarray) -> None:
+        self._scene, self._focal_v_px = scene, camera.focal_v_px
         self._width_px, self._focal_u_px = camera.width_px, camera.focal_u_px
         self._n_bearings = n = round(2 * np.pi * camera.focal_u_px)
         self._pad = int(np.ceil(MAX_PITCH * camera.focal_v_px)) + 1
         n_rows = camera.height_px + 2 * self._pad
         elevation = (camera.horizon_v_px + self._pad - np.arange(n_rows)) / camera.focal_v_px
         n_above = int(np.clip(np.ceil(camera.horizon_v_px) + self._pad + 2, 1, n_rows))
-        elevation = elevation[:n_above].astype(np.float32)
+        self._elevation = elevation[:n_above].astype(np.float32)
         # The middle of the picture's column 0 looks along +horizon_u / focal when the car heads along x.
-        bearing = np.asarray(wrap_angle((camera.horizon_u_px - np.arange(n)) / camera.focal_u_px), np.float32)
-        picture = _sky(scene, elevation, bearing)
-        classes = np.full((n_rows, n), SurfaceClass.HILLS, np.uint8)
-        classes[:n_above] = _add_ridges(picture, scene, elevation, bearing, camera.focal_v_px)
+        bearing = wrap_angle((camera.horizon_u_px - np.arange(n)) / camera.focal_u_px)
+        self._bearing = np.asarray(bearing, np.float32)
         clear = np.exp(-_FAR_M / scene.atmosphere.visibility_m)
-        ground = np.float32(clear * (verge / 255) + (1 - clear) * scene.atmosphere.horizon)
-        below = np.clip(0.5 - elevation * camera.focal_v_px, 0, 1)[:, None, None]
-        picture += below * (ground - picture)
-        classes[:n_above][below[:, 0, 0] >= 0.5] = SurfaceClass.HILLS
-        whole = np.empty((n_rows, n + camera.width_px, 3), np.uint8)
-        whole[:, :n] = np.round(255 * np.clip(ground, 0, 1))
-        whole[:n_above, :n] = cv2.convertScaleAbs(picture.reshape(n_above, -1), alpha=255).reshape(
-            picture.shape
-        )
-        whole[:, n:] = whole[:, : camera.width_px]
-        self._picture = whole
-        self._classes = np.concatenate([classes, classes[:, : camera.width_px]], axis=1)
+        self._ground = np.float32(clear * (verge / 255) + (1 - clear) * scene.atmosphere.horizon)
+        # The first columns stand again behind the last ones, so that every picture is one slice.
+        self._picture = np.empty((n_rows, n + camera.width_px, 3), np.uint8)
+        self._picture[:] = np.round(255 * np.clip(self._ground, 0, 1))
+        self._classes = np.full(self._picture.shape[:2], SurfaceClass.HILLS, np.uint8)
+        self._ends = np.linspace(0, n, _N_SECTORS + 1).round().astype(int)
+        self._is_ready = np.zeros(_N_SECTORS, bool)
+
+    def _make_ready(self, first: int, last: int) -> None:
+        """The sectors of these columns, counted on beyond the last bearing."""
+        columns = (
+            np.array([first, (first + last) // 2, last]) % self._n_bearings
+        )  # a picture is two sectors wide
+        for k in np.unique(np.searchsorted(self._ends, columns, side="right") - 1):
+            if not self._is_ready[k]:
+                self._paint(slice(int(self._ends[k]), int(self._ends[k + 1])))
+                self._is_ready[k] = True
+
+    def _paint(self, here: slice) -> None:
+        elevation, bearing, n_above = self._elevation, self._bearing[here], len(self._elevation)
+        picture = _sky(self._scene, elevation, bearing)
+        if self._scene.atmosphere.weather == "night":
+            _add_stars(picture, elevation, self._bearing, here)
+        _add_clouds(picture, self._scene, elevation, bearing)
+        classes = _add_ridges(picture, self._scene, elevation, bearing, self._focal_v_px)
+        below = np.clip(0.5 - elevation * self._focal_v_px, 0, 1)[:, None, None]
+        picture += below * (self._ground - picture)
+        classes[below[:, 0, 0] >= 0.5] = SurfaceClass.HILLS
+        painted = cv2.convertScaleAbs(picture.reshape(n_above, -1), alpha=255).reshape(picture.shape)
+        n_again = min(max(self._width_px - here.start, 0), here.stop - here.start)
+        again = slice(self._n_bearings + here.start, self._n_bearings + here.start + n_again)
+        for whole, part in ((self._picture, painted), (self._classes, classes)):
+            whole[:n_above, here] = part
+            whole[:n_above, again] = part[:, :n_again]
 
     def draw(
         self, picture: np.ndarray, class_map: np.ndarray, n_rows: int, heading_rad: float, pitch_px: float
@@ -65,20 +89,24 @@ class Panorama:
         """
         column = round(-heading_rad * self._focal_u_px) % self._n_bearings
         top = min(max(self._pad - round(pitch_px), 0), 2 * self._pad)
+        if not self._is_ready.all():
+            self._make_ready(column, column + self._width_px - 1)
         here = slice(top, top + n_rows), slice(column, column + self._width_px)
         picture[:n_rows] = self._picture[here]
         class_map[:n_rows] = self._classes[here]
 
 
 def _sky(scene: Scene, elevation: np.ndarray, bearing: np.ndarray) -> np.ndarray:
-    """Sky (R, B, 3) float32 with clouds, sun and stars."""
+    """Clear sky (R, B, 3) float32."""
     air = scene.atmosphere
     blend = np.clip(elevation / 0.35, 0, 1)[:, None, None] ** np.float32(0.7)
-    picture = np.broadcast_to(
-        air.horizon + (air.zenith - air.horizon) * blend, (len(elevation), len(bearing), 3)
-    ).copy()
-    if air.weather == "night":
-        _add_stars(picture, elevation, bearing)
+    shape = len(elevation), len(bearing), 3
+    return np.broadcast_to(air.horizon + (air.zenith - air.horizon) * blend, shape).copy()
+
+
+def _add_clouds(picture: np.ndarray, scene: Scene, elevation: np.ndarray, bearing: np.ndarray) -> None:
+    """Clouds, and the sun where one is seen, in place."""
+    air = scene.atmosphere
     n_rows, n_columns = scene.clouds.shape
     map_y = np.clip((1 - elevation / _TOP_RAD) * n_rows - 0.5, 0, n_rows - 1)
     map_x = (bearing / (2 * np.pi) % 1.0) * n_columns
@@ -96,7 +124,6 @@ def _sky(scene: Scene, elevation: np.ndarray, bearing: np.ndarray) -> np.ndarray
     picture += 0.75 * cover[..., None] * (colour - picture)
     if air.sun_bearing_rad is not None:
         _add_sun(picture, air.sun_bearing_rad, elevation, bearing)
-    return picture
 
 
 def _add_sun(picture: np.ndarray, sun_bearing_rad: float, elevation: np.ndarray, bearing: np.ndarray) -> None:
@@ -108,8 +135,8 @@ def _add_sun(picture: np.ndarray, sun_bearing_rad: float, elevation: np.ndarray,
     picture += np.clip(halo, 0, 1).astype(np.float32)[..., None] * (warm - picture)
 
 
-def _add_stars(picture: np.ndarray, elevation: np.ndarray, bearing: np.ndarray) -> None:
-    """The fixed stars: the same every night, in place."""
+def _add_stars(picture: np.ndarray, elevation: np.ndarray, bearing: np.ndarray, here: slice) -> None:
+    """The fixed stars on the columns ``here`` of all bearings: the same every night, in place."""
     rng = np.random.default_rng(0)
     where = rng.uniform((0.0, -np.pi), (_TOP_RAD, np.pi), (_N_STARS, 2))
     bright = rng.random(_N_STARS).astype(np.float32) ** 4
@@ -117,8 +144,8 @@ def _add_stars(picture: np.ndarray, elevation: np.ndarray, bearing: np.ndarray) 
         (elevation[0] - where[:, 0]) / (elevation[0] - elevation[-1]) * (len(elevation) - 1)
     ).astype(int)
     columns = np.round((bearing[0] - where[:, 1]) * len(bearing) / (2 * np.pi)).astype(int) % len(bearing)
-    seen = rows >= 0
-    picture[rows[seen], columns[seen]] += (0.25 + 0.75 * bright[seen])[:, None]
+    seen = (rows >= 0) & (columns >= here.start) & (columns < here.stop)
+    picture[rows[seen], columns[seen] - here.start] += (0.25 + 0.75 * bright[seen])[:, None]
 
 
 def _add_ridges(

@@ -92,7 +92,9 @@ def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
     bright = rng.uniform(0.6, 1.2, n)
     # OpenCV cuts shapes at the edges in a way of its own: those are its own work, all others are stamped.
     reach = _MAX_AXIS + 4
-    is_cut = (np.abs(rows - 0.5 * N_ROWS) > 0.5 * N_ROWS - reach) | (np.abs(at - 0.5 * columns) > 0.5 * columns - reach)
+    is_cut = (np.abs(rows - 0.5 * N_ROWS) > 0.5 * N_ROWS - reach) | (
+        np.abs(at - 0.5 * columns) > 0.5 * columns - reach
+    )
     ends = [0, *(np.flatnonzero(np.diff(is_cut)) + 1).tolist(), n]
     for first, end in itertools.pairwise(ends):
         crowns = rows[first:end], at[first:end], radii[first:end], bright[first:end]
@@ -105,7 +107,12 @@ def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
 
 
 def _draw_crowns(
-    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray, margin: float
+    picture: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    radii: np.ndarray,
+    bright: np.ndarray,
+    margin: float,
 ) -> None:
     """Crowns with a bright upper part, those near the sides once more beyond the other one."""
     width = picture.shape[1]
@@ -146,7 +153,8 @@ def _stamp(picture: np.ndarray, row: int, column: int, mask: np.ndarray, value: 
 
 @compiled
 def _stamp_crowns(
-    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray, ellipses: np.ndarray
+    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray,
+    ellipses: np.ndarray,
 ) -> None:  # fmt: skip
     """``_draw_crowns`` of shapes that no edge cuts."""
     for i in range(len(rows)):

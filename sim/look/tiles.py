@@ -49,12 +49,13 @@ def _join(tile: Tile, rng: np.random.Generator, section: CrossSection, side: int
     """Pave a side road to the left (1) or right (-1); returns half the length its mouth takes."""
     edge_m = section.left_edge_m if side > 0 else -section.right_edge_m
     half_m, radius_m, slant = rng.uniform(2.4, 3.6), rng.uniform(2.5, 6.0), rng.uniform(-0.35, 0.35)
-    beyond = grid_d_m * side - edge_m
+    outside = grid_d_m[:, 0] * side - edge_m >= -0.1
+    beyond = grid_d_m[outside] * side - edge_m
     inward = np.clip(radius_m - beyond, 0, radius_m)
     flare = radius_m - np.sqrt(np.maximum(radius_m**2 - inward**2, 0))
-    mouth = (beyond >= -0.1) & (np.abs(grid_s_m - s_m - slant * beyond) < half_m + flare)
+    mouth = np.abs(grid_s_m - s_m - slant * beyond) < half_m + flare
     mouth[:, :15] = mouth[:, -15:] = False
-    tile.paved[mouth] = SOLID
+    tile.paved[outside] = np.where(mouth, np.uint8(SOLID), tile.paved[outside])
     line_m, reach_m = (
         section.lane_width_m / 2 if side < 0 else max(section.lanes_m) + section.lane_width_m / 2,
         half_m,
