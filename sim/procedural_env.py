@@ -18,7 +18,7 @@ from sim.look.scene import draw_scene
 from sim.procedural_config import ProceduralConfig
 from sim.render import Renderer
 from sim.road import Road, random_road
-from sim.roadside.placement import draw_roadside
+from sim.roadside.placement import RoadsideStretches
 from sim.speed import speed_profile
 from sim.surface_class import SurfaceClass
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
@@ -100,7 +100,9 @@ class ProceduralEnv(LaneEnv):
         atmosphere = draw_atmosphere(self._stream("air"), season, self.setting["weather"])
         self.scene = draw_scene(self._stream("look"), family, atmosphere, self.config.lane_width_m)
         self.roadside = (
-            draw_roadside(self._stream("roadside"), family, season, self.scene.section, self.road.length_m)
+            RoadsideStretches(
+                self._stream("roadside"), family, season, self.scene.section, self.road.length_m
+            )
             if self.config.roadside
             else None
         )

@@ -23,7 +23,7 @@ from sim.look.panorama import Panorama
 from sim.look.scene import Scene
 from sim.road import STEP_M, Road
 from sim.roadside.objects import ObjectRenderer
-from sim.roadside.placement import Roadside
+from sim.roadside.placement import Roadside, RoadsideStretches
 from sim.surface_class import SurfaceClass
 
 CAMERA_FORWARD_M = 1.5
@@ -72,7 +72,11 @@ class Renderer:
     """
 
     def __init__(
-        self, camera: Camera, scene: Scene, roadside: Roadside | None, rng: np.random.Generator
+        self,
+        camera: Camera,
+        scene: Scene,
+        roadside: Roadside | RoadsideStretches | None,
+        rng: np.random.Generator,
     ) -> None:
         self.camera, self.scene = camera, scene
         self._atlas = GroundAtlas(scene)

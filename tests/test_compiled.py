@@ -12,8 +12,10 @@ import pytest
 
 from sim import compiled as c
 from sim.look.atmosphere import draw_atmosphere
-from sim.look.ground_atlas import N_LEVELS_D, N_LEVELS_S, PERIOD_M, GroundAtlas, _fill
-from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, draw_scene
+from sim.look.ground_atlas import N_LEVELS_D, N_LEVELS_S, PERIOD_M, GroundAtlas, fill_atlas
+from sim.look.scene import draw_scene
+from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M
+from tests.painted_ground import painted
 
 
 @pytest.mark.parametrize("x", [-3.0, 0.5, 1.0, 1.7, 4.0, 9.0])
@@ -54,14 +56,14 @@ def test_compiled_atlas_levels_are_means_over_areas(scene):
     atlas = np.empty(
         (sum(N_D >> k for k in range(N_LEVELS_D)), sum(N_S >> k for k in range(N_LEVELS_S))), np.uint32
     )
-    _fill(scene.ground[0], atlas)
+    colours = painted(scene.ground).colours[0]
+    scene.ground.paint(0, atlas[:N_D, :N_S], np.empty((N_D, N_S), np.uint8))
+    fill_atlas(atlas)
     channels = atlas.view(np.uint8).reshape(*atlas.shape, 4)[..., :3]
-    np.testing.assert_array_equal(channels[:N_D, :N_S], scene.ground[0])
+    np.testing.assert_array_equal(channels[:N_D, :N_S], colours)
     top, left = N_D + N_D // 2, N_S  # a quarter of the rows, half of the columns
     level = channels[top : top + N_D // 4, left : left + N_S // 2]
-    expected = cv2.resize(
-        scene.ground[0].astype(np.float32), (N_S // 2, N_D // 4), interpolation=cv2.INTER_AREA
-    )
+    expected = cv2.resize(colours.astype(np.float32), (N_S // 2, N_D // 4), interpolation=cv2.INTER_AREA)
     assert np.abs(level - expected).max() <= 2.0  # each halving may round up by half
     assert 0.0 <= (level - expected).mean() < 1.0
 
@@ -76,12 +78,13 @@ def test_compiled_ground_is_what_opencv_samples_from_the_texture(scene):
     lane = np.zeros((n_rows, width), bool)
     atlas.draw(picture, classes, lane, s_m, d_m, near_m, finest_m)
     period = np.floor(s_m / PERIOD_M).astype(int)
-    tiles = np.asarray(scene.tile_order)[period % len(scene.tile_order)]
+    ground = painted(scene.ground)
+    tiles = ground.order[period % len(ground.order)]
     map_s = (s_m.astype(float) % PERIOD_M) / TEXEL_S_M - 0.5
     map_d = np.clip((HALF_WIDTH_M - d_m) / TEXEL_D_M - 0.5, 0, N_D - 1)
     for tile in np.unique(tiles):
         wrapped = np.concatenate(
-            [scene.ground[tile][:, -1:], scene.ground[tile], scene.ground[tile][:, :1]], axis=1
+            [ground.colours[tile][:, -1:], ground.colours[tile], ground.colours[tile][:, :1]], axis=1
         )
         wanted = cv2.remap(
             wrapped, (map_s + 1).astype(np.float32), map_d.astype(np.float32), cv2.INTER_LINEAR

@@ -11,7 +11,6 @@ from sim import cache_folder as cache_module
 from sim.cache_folder import cache_folder
 from sim.roadside import library as library_module
 from sim.roadside.library import (
-    COLUMNS,
     HEADER_BYTES,
     MAX_LAMPS,
     MAX_LEVELS,
@@ -23,7 +22,11 @@ from sim.roadside.library import (
 )
 from sim.roadside.sprites import SPRITES, indices, sprite
 
-CAR, TREE, LAMP = indices("car", "spring")[2] + 7, indices("leafy", "autumn")[1], indices("lamp_post", "spring")[0]
+CAR, TREE, LAMP = (
+    indices("car", "spring")[2] + 7,
+    indices("leafy", "autumn")[1],
+    indices("lamp_post", "spring")[0],
+)
 SOME = [CAR, TREE, LAMP]
 
 
@@ -78,7 +81,7 @@ def test_library_room_is_enough_for_every_kind():
 def test_library_file_takes_only_what_is_used(tmp_path):
     library = Library(tmp_path / "pictures")
     texels_of(library, LAMP, 4)
-    used = os.stat(tmp_path / "pictures").st_blocks * 512
+    used = (tmp_path / "pictures").stat().st_blocks * 512
     assert used < 100_000
     assert (tmp_path / "pictures").stat().st_size == len(SPRITES) * SLOT_BYTES
 

@@ -11,7 +11,7 @@ from sim.look.atmosphere import Atmosphere
 from sim.look.section import CrossSection
 from sim.road import Segment, road_from_segments
 from sim.roadside.objects import FAR_M, ObjectRenderer
-from sim.roadside.placement import Barrier, Roadside, draw_roadside
+from sim.roadside.placement import Barrier, Roadside, RoadsideStretches
 from sim.roadside.sprites import KINDS, indices
 from sim.surface_class import SurfaceClass
 
@@ -348,7 +348,7 @@ def test_object_renderer_moves_things_right_when_the_car_turns_or_moves_left():
 @pytest.mark.parametrize("seed", range(3))
 def test_object_renderer_draws_the_same_twice_and_the_same_at_three_times_the_size(seed):
     section = CrossSection(3.4, 5.6, -2.2, oncoming_m=(3.4,))
-    roadside = draw_roadside(np.random.default_rng(seed), "country", "summer", section, 400.0)
+    roadside = RoadsideStretches(np.random.default_rng(seed), "country", "summer", section, 400.0)
     for road, s_m in ((ROAD, 120.0), (CURVE, 70.0)):
         first, again = (drawn(roadside, road=road, s_m=s_m, time_s=4.0) for _ in range(2))
         for a, b in zip(first, again, strict=True):
@@ -361,7 +361,7 @@ def test_object_renderer_draws_the_same_twice_and_the_same_at_three_times_the_si
 
 def test_object_renderer_uses_one_renderer_for_many_frames_as_for_one():
     section = CrossSection(3.4, 5.6, -2.2, oncoming_m=(3.4,))
-    roadside = draw_roadside(np.random.default_rng(5), "urban", "summer", section, 400.0)
+    roadside = RoadsideStretches(np.random.default_rng(5), "urban", "summer", section, 400.0)
     renderer = ObjectRenderer(CAMERA, roadside, AIR)
     for s_m in (30.0, 31.0, 90.0, 30.0):
         picture = np.full((78, 200, 3), GREY, np.uint8)

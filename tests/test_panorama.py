@@ -13,6 +13,9 @@ CAMERA = Camera()
 HORIZON_ROW = 26
 
 
+VERGE = np.array([70.0, 90.0, 40.0])
+
+
 def scene(weather: str = "clear", season: str = "summer", seed: int = 2, family: str = "country") -> Scene:
     return draw_scene(
         np.random.default_rng(seed), family, draw_atmosphere(np.random.default_rng(seed), season, weather)
@@ -34,7 +37,7 @@ def draw(
 
 @pytest.fixture(scope="module")
 def panorama():
-    return Panorama(CAMERA, scene())
+    return Panorama(CAMERA, scene(), VERGE)
 
 
 def test_panorama_fills_the_given_rows_and_no_others(panorama):
@@ -92,8 +95,8 @@ def test_panorama_pitch_is_held_within_its_limit(panorama):
 def test_panorama_of_a_larger_camera_shows_the_same(panorama):
     large_camera = CAMERA.resized(234, 600)
     for weather in ("clear", "low_sun"):
-        small = draw(Panorama(CAMERA, scene(weather)), 60, 0.4, 4.0)[0]
-        large = draw(Panorama(large_camera, scene(weather)), 180, 0.4, 12.0, large_camera)[0]
+        small = draw(Panorama(CAMERA, scene(weather), VERGE), 60, 0.4, 4.0)[0]
+        large = draw(Panorama(large_camera, scene(weather), VERGE), 180, 0.4, 12.0, large_camera)[0]
         blocks = large[:180].reshape(60, 3, 200, 3, 3).mean((1, 3))
         assert np.abs(blocks - small[:60]).mean() < 6
 
@@ -102,7 +105,7 @@ def test_panorama_shows_the_low_sun_at_its_bearing():
     low = scene("low_sun")
     air = dataclasses.replace(low.atmosphere, sun_bearing_rad=0.2, light=np.ones(3, np.float32))
     low = dataclasses.replace(low, atmosphere=air, ridges=np.zeros_like(low.ridges))
-    picture = draw(Panorama(CAMERA, low), heading_rad=0.1)[0].astype(float).sum(-1)
+    picture = draw(Panorama(CAMERA, low, VERGE), heading_rad=0.1)[0].astype(float).sum(-1)
     blurred = np.array(
         [[picture[v - 2 : v + 3, u - 2 : u + 3].mean() for u in range(2, 198)] for v in range(2, 24)]
     )
@@ -116,7 +119,7 @@ def test_panorama_shows_the_low_sun_at_its_bearing():
 def test_panorama_fog_takes_the_hills_and_the_far_ground():
     foggy = scene("fog")
     foggy = dataclasses.replace(foggy, atmosphere=dataclasses.replace(foggy.atmosphere, visibility_m=25.0))
-    picture = draw(Panorama(CAMERA, foggy), 78)[0]
+    picture = draw(Panorama(CAMERA, foggy, VERGE), 78)[0]
     np.testing.assert_allclose(
         picture[60], np.broadcast_to(foggy.atmosphere.horizon * 255, (200, 3)), atol=1.5
     )
@@ -127,7 +130,7 @@ def test_panorama_night_sky_has_stars_where_a_clouded_one_has_none():
     open_sky = dataclasses.replace(dark, clouds=np.zeros_like(dark.clouds), ridges=np.zeros_like(dark.ridges))
     dull = dataclasses.replace(dark.atmosphere, weather="overcast")
     with_stars, without = (
-        draw(Panorama(CAMERA, s), 24)[0][:24].max(-1).astype(int)
+        draw(Panorama(CAMERA, s, VERGE), 24)[0][:24].max(-1).astype(int)
         for s in (open_sky, dataclasses.replace(open_sky, atmosphere=dull))
     )
     assert 5 < np.sum(with_stars - without > 30) < 500

@@ -7,10 +7,14 @@ import pytest
 from sim.camera import Camera
 from sim.look.atmosphere import draw_atmosphere
 from sim.look.ground_atlas import PERIOD_M
-from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, CrossSection, Scene, draw_scene
+from sim.look.scene import Scene, draw_scene
+from sim.look.section import CrossSection
+from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M
 from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer, View
 from sim.road import Road, Segment, random_road, road_from_segments
 from sim.surface_class import SurfaceClass
+from tests.painted_ground import PaintedGround
+from tests.painted_ground import painted as painted_ground
 
 CAMERA = Camera()
 NEAR_M = 60.0
@@ -39,7 +43,7 @@ def painted(scene: Scene, paved: tuple, beside: tuple, **changes) -> Scene:
     ground[:, inside], ground[:, ~inside] = paved, beside
     surface = np.where(inside, SurfaceClass.ROAD, SurfaceClass.VERGE).astype(np.uint8)
     surface = np.repeat(surface[None, :, None], N_S, axis=2)
-    return dataclasses.replace(scene, ground=ground, surface=surface, tile_order=np.zeros(1, int), **changes)
+    return dataclasses.replace(scene, ground=PaintedGround(ground, surface), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,8 @@ def renderer(scene):
 def textured(scene):
     """A drawn look on the same section."""
     drawn = draw_scene(np.random.default_rng(5), "country", CLEAR_AIR)
-    return dataclasses.replace(drawn, tile_order=np.zeros(1, int))
+    ground = painted_ground(drawn.ground)
+    return dataclasses.replace(drawn, ground=PaintedGround(ground.colours, ground.classes))
 
 
 def hilly(length_m: float = 400.0, height_m: float = 3.0, wave_m: float = 90.0) -> Road:
@@ -204,7 +209,7 @@ def test_render_class_map_is_that_of_the_ground_seen_at_a_pixels_middle(textured
     column = (s[rows] % PERIOD_M / 0.1 - 0.5).round().astype(int) % N_S
     row = ((HALF_WIDTH_M - d[rows]) / TEXEL_D_M - 0.5).round().astype(int)
     inside = (row >= 0) & (row < N_D)
-    expected = textured.surface[0][np.clip(row, 0, N_D - 1), column]
+    expected = textured.ground.classes[0][np.clip(row, 0, N_D - 1), column]
     seen = view.class_map[rows]
     seen = np.where(seen == SurfaceClass.OWN_LANE, SurfaceClass.ROAD, seen)
     assert (seen[inside] == expected[inside]).mean() > 0.995
@@ -219,9 +224,8 @@ def test_render_hills_show_the_nearest_ground_a_ray_meets(s_m):
     road = hilly()
     # Stripes across the road, 9.6 m apart (eight a period), tell the distance of what a row shows.
     stripe = (np.arange(N_S) * 8 // N_S) % 2 == 0
-    ground = striped.ground.copy()
-    ground[:, :, stripe] = (20, 20, 220)
-    view = renderer_of(dataclasses.replace(striped, ground=ground)).draw(road, *pose(road, s_m))
+    striped.ground.colours[:, :, stripe] = (20, 20, 220)
+    view = renderer_of(striped).draw(road, *pose(road, s_m))
     z_m, grade = road.elevation_at(s_m), road.grade_at(s_m)
     fine_m = np.arange(1.0, 160.0, 0.01)
     height_m = np.interp(s_m + CAMERA_FORWARD_M + fine_m, road.s_m, road.z_m) - z_m
@@ -313,6 +317,8 @@ def test_render_leaves_road_and_scene_as_they_were(textured):
     for before, after in ((LEFT_ARC, road), (textured, look)):
         for field in dataclasses.fields(before):
             a, b = getattr(before, field.name), getattr(after, field.name)
+            if field.name == "ground":
+                a, b = a.colours, b.colours
             if not dataclasses.is_dataclass(a):
                 np.testing.assert_array_equal(a, b)
 
@@ -320,7 +326,9 @@ def test_render_leaves_road_and_scene_as_they_were(textured):
 def test_render_of_the_mirrored_world_is_the_mirrored_picture(renderer, scene):
     section = CrossSection(3.4, -scene.section.right_edge_m, -scene.section.left_edge_m)
     mirrored = dataclasses.replace(
-        scene, section=section, ground=scene.ground[:, ::-1].copy(), surface=scene.surface[:, ::-1].copy()
+        scene,
+        section=section,
+        ground=PaintedGround(scene.ground.colours[:, ::-1], scene.ground.classes[:, ::-1]),
     )
     s_m, x_m, y_m, heading = pose(LEFT_ARC, 50.0, 0.6, -0.05)
     view = renderer.draw(LEFT_ARC, s_m, x_m, y_m, heading)
@@ -359,9 +367,7 @@ def test_render_tiles_follow_one_another_in_their_order(scene):
     ground = np.broadcast_to(colours[:, None, None], (n_tiles, N_D, N_S, 3)).copy()
     tiles = dataclasses.replace(
         scene,
-        ground=ground,
-        surface=np.repeat(scene.surface, n_tiles, axis=0),
-        tile_order=np.array([0, 2, 1, 0]),
+        ground=PaintedGround(ground, np.repeat(scene.ground.classes, n_tiles, axis=0), [0, 2, 1, 0]),
     )
     renderer = renderer_of(tiles)
     for s_m, expected in ((20.0, 0), (90.0, 2), (170.0, 1), (250.0, 0), (20.0 + 4 * PERIOD_M, 0)):

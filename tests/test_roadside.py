@@ -7,12 +7,22 @@ import pytest
 
 from sim.errors import BadInputError
 from sim.look.section import CrossSection, draw_section
-from sim.roadside.placement import draw_roadside
+from sim.roadside.placement import STRETCH_M, Roadside, RoadsideStretches
 from sim.roadside.sprites import KINDS, SPRITES
 from sim.surface_class import SurfaceClass
 
 FAMILIES = ("highway", "country", "mountain", "urban")
 SEEDS = range(25)
+
+
+def draw_roadside(*arguments) -> Roadside:
+    """All of a roadside at once."""
+    stretches = RoadsideStretches(*arguments)
+    parts = stretches.near(0.0, stretches.n_stretches * STRETCH_M)
+    names = [field.name for field in dataclasses.fields(Roadside) if field.name != "barriers"]
+    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    order = np.argsort(columns[0], kind="stable")
+    return Roadside(*(column[order] for column in columns), sum((part.barriers for part in parts), ()))
 
 
 def draw(seed: int, family: str, season: str = "summer", length_m: float = 900.0):
@@ -179,6 +189,48 @@ def test_roadside_of_a_road_alone_is_empty_of_traffic():
     section = CrossSection(3.0, 1.8, -1.9)
     roadside = draw_roadside(np.random.default_rng(2), "country", "spring", section, 500.0)
     assert not roadside.speed_mps.any()
+
+
+def test_roadside_is_placed_as_the_car_comes():
+    """Whoever asks in which order, a stretch is the same; what is asked for is all that reaches into it."""
+    section = draw_section(np.random.default_rng(3), "urban")
+    arguments = "urban", "summer", section, 5000.0
+    one, other = (RoadsideStretches(np.random.default_rng(3), *arguments) for _ in range(2))
+    forward, backward = (
+        [one.stretch(k) for k in range(25)],
+        [other.stretch(k) for k in reversed(range(25))][::-1],
+    )
+    for first, second in zip(forward, backward, strict=True):
+        for field in dataclasses.fields(first):
+            if field.name == "barriers":
+                assert first.barriers == second.barriers
+            else:
+                np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
+    whole = draw_roadside(np.random.default_rng(3), *arguments)
+    near = one.near(1990.0, 2150.0)
+    assert len(near) <= 4
+    stands = (whole.speed_mps == 0) & (whole.along_m > 1990.0) & (whole.along_m < 2150.0)
+    found = np.concatenate([part.along_m[part.speed_mps == 0] for part in near])
+    assert set(whole.along_m[stands]) <= set(found)
+    assert near[0] is one.traffic
+    np.testing.assert_array_equal(np.sort(whole.along_m[whole.speed_mps != 0]), np.sort(one.traffic.along_m))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_roadside_things_of_a_stretch_hardly_leave_it(family):
+    for seed in range(6):
+        section = draw_section(np.random.default_rng(seed), family)
+        stretches = RoadsideStretches(np.random.default_rng(seed), family, "summer", section, 2000.0)
+        for k in range(stretches.n_stretches):
+            part = stretches.stretch(k)
+            half_m = 0.5 * part.width_m
+            reach_m = np.maximum(
+                k * STRETCH_M - (part.along_m - half_m), part.along_m + half_m - (k + 1) * STRETCH_M
+            )
+            assert (reach_m < 60.0).all()
+            assert all(
+                k * STRETCH_M <= b.start_m and b.end_m <= (k + 1) * STRETCH_M + 60.0 for b in part.barriers
+            )
 
 
 def test_roadside_refuses_an_unknown_family():

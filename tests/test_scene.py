@@ -7,10 +7,12 @@ from sim.errors import BadInputError
 from sim.families import FAMILIES
 from sim.look.atmosphere import SEASONS, WEATHERS, Atmosphere, draw_atmosphere
 from sim.look.markings import draw_markings
-from sim.look.scene import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M, Scene, draw_scene
+from sim.look.scene import draw_scene
 from sim.look.section import draw_section
+from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M
 from sim.look.tiles import CHANGES, Tile, draw_tiles
 from sim.surface_class import SurfaceClass
+from tests.painted_ground import with_arrays
 
 D_M = HALF_WIDTH_M - (np.arange(N_D) + 0.5) * TEXEL_D_M
 every_family = pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -20,8 +22,8 @@ def air(season: str = "summer", weather: str = "overcast", seed: int = 1) -> Atm
     return draw_atmosphere(np.random.default_rng(seed), season, weather)
 
 
-def scene(seed: int, family: str, atmosphere: Atmosphere | None = None, **options) -> Scene:
-    return draw_scene(np.random.default_rng(seed), family, atmosphere or air(), **options)
+def scene(seed: int, family: str, atmosphere: Atmosphere | None = None, **options):
+    return with_arrays(draw_scene(np.random.default_rng(seed), family, atmosphere or air(), **options))
 
 
 def between(low_m: float, high_m: float) -> np.ndarray:
@@ -154,9 +156,9 @@ def test_scene_season_and_weather_move_neither_section_nor_markings_nor_tiles(fa
 
 def test_scene_same_seed_gives_the_same_scene_and_another_does_not():
     first, again, other = scene(3, "urban"), scene(3, "urban"), scene(4, "urban")
-    for field in dataclasses.fields(first):
-        if isinstance(getattr(first, field.name), np.ndarray):
-            np.testing.assert_array_equal(getattr(first, field.name), getattr(again, field.name))
+    for name, value in vars(first).items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, getattr(again, name))
     assert first.section == again.section
     assert first.section != other.section
 

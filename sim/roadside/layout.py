@@ -19,8 +19,8 @@ ground, sprite and surface class."""
 X_END, Y_END, PANEL_TALL_M, PANEL_SPRITE, PANEL_SURFACE = range(2, 7)
 """Columns of the table of panels after the first end's x and y."""
 
-_BEHIND_M = 14.0
-_FARTHER_M = 10.0
+BEHIND_M = 14.0
+FARTHER_M = 10.0
 _CLEAR_M = 0.7
 _WATCHED_M = 10.0
 
@@ -104,8 +104,8 @@ class ObjectLayout:
 
     def standing(self, s_m: float, far_m: float) -> tuple[int, int]:
         """The rows of ``upright`` for what stands from a little behind ``s_m`` to ``far_m`` ahead."""
-        low = bisect_left(self._standing_along, s_m - _BEHIND_M)
-        return low, bisect_left(self._standing_along, s_m + far_m + _FARTHER_M)
+        low = bisect_left(self._standing_along, s_m - BEHIND_M)
+        return low, bisect_left(self._standing_along, s_m + far_m + FARTHER_M)
 
     def place_cars(self, s_m: float, time_s: float, far_m: float) -> int:
         """Move the cars' rows of ``cars`` to where they are; returns how many, from the first row on, are near."""
@@ -117,7 +117,7 @@ class ObjectLayout:
 
     def panels(self, s_m: float, far_m: float) -> np.ndarray:
         """Rows of the table of panels for the stretch ahead."""
-        low = bisect_left(self._panels_along, s_m - self._panel_reach_m - _BEHIND_M)
+        low = bisect_left(self._panels_along, s_m - self._panel_reach_m - BEHIND_M)
         return self._panels[low : bisect_left(self._panels_along, s_m + far_m + self._panel_reach_m)]
 
 
@@ -130,7 +130,7 @@ def _place_cars(
     n = 0
     for i in range(len(table)):
         along = (along_m[i] + speed_mps[i] * time_s) % length_m
-        if abs(along - (s_m + 0.5 * far_m)) < 0.5 * far_m + _BEHIND_M:
+        if abs(along - (s_m + 0.5 * far_m)) < 0.5 * far_m + BEHIND_M:
             k = min(int(along / STEP_M), len(road_x) - 2)
             share = along / STEP_M - k
             heading = road_heading[k] + share * (road_heading[k + 1] - road_heading[k])

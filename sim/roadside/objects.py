@@ -17,10 +17,10 @@ from sim.ground_profile import GroundProfile
 from sim.look.atmosphere import Atmosphere
 from sim.road import Road
 from sim.roadside import layout
-from sim.roadside.layout import ObjectLayout
+from sim.roadside.layout import BEHIND_M, FARTHER_M, ObjectLayout
 from sim.roadside.library import COLUMNS, OFFSET, ROWS, level_of, library
 from sim.roadside.lights import add_glows, lit_classes, see_glows
-from sim.roadside.placement import Roadside
+from sim.roadside.placement import Roadside, RoadsideStretches
 from sim.roadside.rails import Rails
 from sim.roadside.sprites import N_VIEWS
 from sim.roadside.strips import (
@@ -69,9 +69,12 @@ class ObjectRenderer:
         atmosphere: its light, haze and darkness.
     """
 
-    def __init__(self, camera: Camera, roadside: Roadside, atmosphere: Atmosphere) -> None:
+    def __init__(
+        self, camera: Camera, roadside: Roadside | RoadsideStretches, atmosphere: Atmosphere
+    ) -> None:
         self.camera, self.roadside, self.atmosphere = camera, roadside, atmosphere
-        self._laid: tuple[Road, ObjectLayout, Rails] | None = None
+        self._road: Road | None = None
+        self._laid: dict[int, tuple[ObjectLayout, Rails]] = {}
         self._horizon = 255 * np.clip(atmosphere.horizon, 0.0, 1.0).astype(np.float64)
         self._light = np.asarray(atmosphere.light, np.float64)
         optics = (
@@ -107,22 +110,24 @@ class ObjectRenderer:
 
         ``s_m`` is the arc length the car is at; ``time_s`` places the moving cars.
         """
-        if self._laid is None or self._laid[0] is not road:
-            rails = Rails(self.roadside.barriers, road, self.atmosphere)
-            self._laid = (road, ObjectLayout(self.roadside, road), rails)
-        _, objects, rails = self._laid
+        near = self._lay(road, s_m)
         pose = np.array([camera_x_m, camera_y_m, math.cos(heading_rad), math.sin(heading_rad)])
         ground = profile.forward_m, profile.height_m, profile.crest_px
         things, width_px = self._things, self.camera.width_px
         n = 0
-        n_cars = objects.place_cars(s_m, time_s, FAR_M)
-        low, high = objects.standing(s_m, FAR_M)
-        for near in (objects.cars[:n_cars], objects.upright[low:high]):
-            n = _see_upright(
-                things, n, near, *ground, pose, heading_rad, self._view, self._min_area_px, width_px
-            )
-        n = _see_panels(things, n, objects.panels(s_m, FAR_M), *ground, pose, self._view)
-        n = rails.see(things, n, profile, s_m, pose, self._view)
+        for objects, _ in near:
+            n_cars = objects.place_cars(s_m, time_s, FAR_M)
+            low, high = objects.standing(s_m, FAR_M)
+            for some in (objects.cars[:n_cars], objects.upright[low:high]):
+                if len(some):
+                    n = _see_upright(
+                        things, n, some, *ground, pose, heading_rad, self._view, self._min_area_px, width_px
+                    )
+        for objects, _ in near:
+            if len(some := objects.panels(s_m, FAR_M)):
+                n = _see_panels(things, n, some, *ground, pose, self._view)
+        for _, rails in near:
+            n = rails.see(things, n, profile, s_m, pose, self._view)
         things = things[:n]
         self._fetch(things)
         order = np.argsort(-things[:, DEPTH], kind="stable")
@@ -135,6 +140,17 @@ class ObjectRenderer:
                 things, class_map, self._library.lamps, self._library.lamps_of, self._is_lit, self._optics,
                 self.atmosphere.visibility_m,
             )  # fmt: skip
+
+    def _lay(self, road: Road, s_m: float) -> list[tuple[ObjectLayout, Rails]]:
+        """Where the parts of the roadside near the car are on the road, computed when they first come near."""
+        if self._road is not road:
+            self._road, self._laid = road, {}
+        near = []
+        for part in self.roadside.near(s_m - BEHIND_M, s_m + FAR_M + FARTHER_M):
+            if id(part) not in self._laid:
+                self._laid[id(part)] = ObjectLayout(part, road), Rails(part.barriers, road, self.atmosphere)
+            near.append(self._laid[id(part)])
+        return near
 
     def draw_lights(self, picture: np.ndarray) -> None:
         """Add the glow of the lamps and lit windows of the last ``draw``; nothing by day."""

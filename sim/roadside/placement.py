@@ -1,4 +1,4 @@
-"""What stands and drives beside the road: placed once an episode, along the road."""
+"""What stands and drives beside the road: placed stretch by stretch, as the car comes to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sim.roadside.placing import (
     put_sign,
 )
 
-__all__ = ["Barrier", "Roadside", "draw_roadside"]
+__all__ = ["Barrier", "Roadside", "RoadsideStretches"]
 
 _FAMILIES = {
     "highway": Family(
@@ -51,7 +51,7 @@ _RAIL_COLOURS = ((0.66, 0.68, 0.70), (0.52, 0.54, 0.55), (0.60, 0.50, 0.40))
 
 @dataclass(frozen=True)
 class Roadside:
-    """All objects of an episode; the arrays are (n,), sorted by ``along_m``.
+    """Objects beside a road; the arrays are (n,), sorted by ``along_m``.
 
     Attributes:
         along_m, lateral_m: place at time 0: arc length of the road, distance from the own lane's middle (left +).
@@ -71,6 +71,10 @@ class Roadside:
     sprite: np.ndarray
     surface_class: np.ndarray
     barriers: tuple[Barrier, ...]
+
+    def near(self, first_m: float, last_m: float) -> list[Roadside]:
+        """The parts that may reach into this stretch of the road: itself."""
+        return [self]
 
 
 def _draw_episode(rng: np.random.Generator, family: Family, n_lanes: int) -> Episode:
@@ -99,57 +103,99 @@ def _draw_episode(rng: np.random.Generator, family: Family, n_lanes: int) -> Epi
     )
 
 
-def draw_roadside(
-    rng: np.random.Generator, family: str, season: str, section: CrossSection, length_m: float
-) -> Roadside:
-    """Place the objects of one episode along a road of the given family and length.
+class RoadsideStretches:
+    """The roadside of one episode along a road of the given family and length, drawn from ``rng``.
 
     The season chooses the pictures of the same plants and houses and moves nothing. Standing things stay off the
-    paved surface (parked cars may stand in bays along its edge), and nothing is ever in the own lane.
+    paved surface (parked cars may stand in bays along its edge), and nothing is ever in the own lane. What stands in a
+    stretch of ``STRETCH_M`` is placed when it is first asked for, from generators of its own.
+
+    Attributes:
+        traffic: what moves.
     """
-    if family not in _FAMILIES:
-        raise BadInputError(f"roadside: expected a family of {sorted(_FAMILIES)}, got {family!r}")
-    kind = _FAMILIES[family]
-    placer = Placer(season, section)
-    lanes = (*section.same_way_m, *section.oncoming_m)
-    seed = int(rng.integers(2**62))
-    episode = _draw_episode(rng, kind, len(lanes))
-    for stretch in range(int(np.ceil(length_m / STRETCH_M))):
-        own = np.random.default_rng([seed, 0, stretch])
-        linings = {side: line(placer, own, kind, episode, side, stretch * STRETCH_M) for side in (-1, 1)}
-        line_median(placer, episode, stretch * STRETCH_M)
+
+    def __init__(
+        self, rng: np.random.Generator, family: str, season: str, section: CrossSection, length_m: float
+    ) -> None:
+        if family not in _FAMILIES:
+            raise BadInputError(f"roadside: expected a family of {sorted(_FAMILIES)}, got {family!r}")
+        self._family, self._season, self._section, self._length_m = (
+            _FAMILIES[family],
+            season,
+            section,
+            length_m,
+        )
+        self._seed = int(rng.integers(2**62))
+        self._episode = _draw_episode(rng, self._family, len(section.lanes_m) - 1)
+        placer = Placer(season, section)
+        _drive(placer, self._seed, self._episode, length_m)
+        self.traffic = _roadside(placer, length_m)
+        self._stretches: dict[int, Roadside] = {}
+        self.n_stretches = int(np.ceil(length_m / STRETCH_M))
+
+    def near(self, first_m: float, last_m: float) -> list[Roadside]:
+        """The parts that may reach into this stretch of the road: what moves, then what stands."""
+        first = max(int((first_m - _REACH_M) // STRETCH_M), 0)
+        last = min(int((last_m + _REACH_M) // STRETCH_M), self.n_stretches - 1)
+        return [self.traffic, *(self.stretch(k) for k in range(first, last + 1))]
+
+    def stretch(self, k: int) -> Roadside:
+        """What stands in one stretch, and barriers that begin there."""
+        if k not in self._stretches:
+            self._stretches[k] = self._place(k)
+        return self._stretches[k]
+
+    def _place(self, k: int) -> Roadside:
+        placer, family, episode = Placer(self._season, self._section), self._family, self._episode
+        own = np.random.default_rng([self._seed, 0, k])
+        linings = {side: line(placer, own, family, episode, side, k * STRETCH_M) for side in (-1, 1)}
+        line_median(placer, episode, k * STRETCH_M)
         thickness = float(own.choice((0.15, 0.7, 1.0), p=(0.25, 0.25, 0.5)))
         for cell in range(int(STRETCH_M / CELL_M)):
-            inner = np.random.default_rng([seed, 1, stretch, cell])
-            start_m = stretch * STRETCH_M + cell * CELL_M
+            inner = np.random.default_rng([self._seed, 1, k, cell])
+            start_m = k * STRETCH_M + cell * CELL_M
             for side in (-1, 1):
                 plant(placer, inner, episode, side, start_m, linings[side], thickness)
-                build(placer, inner, kind, side, start_m, linings[side])
-                put_sign(placer, inner, kind, side, start_m)
-                park(placer, inner, kind, side, start_m, linings[side])
-    _repeat_posts(placer, episode, section, length_m)
-    _drive(placer, seed, episode, length_m)
-    order = sorted(range(len(placer.rows)), key=lambda i: placer.rows[i][0])
-    table = np.array([placer.rows[i] for i in order if placer.rows[i][0] < length_m]).reshape(-1, 7)
-    along_m, lateral_m, speed_mps, width_m, height_m, sprite, surface = table.T.copy()
+                build(placer, inner, family, side, start_m, linings[side])
+                put_sign(placer, inner, family, side, start_m)
+                park(placer, inner, family, side, start_m, linings[side])
+        _repeat_posts(placer, episode, self._section, k * STRETCH_M, min((k + 1) * STRETCH_M, self._length_m))
+        return _roadside(placer, self._length_m)
+
+
+_REACH_M = 60.0
+"""Things placed in a stretch may reach this far out of it."""
+
+
+def _roadside(placer: Placer, length_m: float) -> Roadside:
+    rows = sorted((row for row in placer.rows if row[0] < length_m), key=lambda row: row[0])
+    along_m, lateral_m, speed_mps, width_m, height_m, sprite, surface = np.array(rows).reshape(-1, 7).T.copy()
     return Roadside(
         along_m, lateral_m, speed_mps, width_m, height_m, sprite.astype(np.int64), surface.astype(np.uint8),
         tuple(placer.barriers),
     )  # fmt: skip
 
 
-def _repeat_posts(placer: Placer, episode: Episode, section: CrossSection, length_m: float) -> None:
-    """Delineators, poles and lamps at even distances."""
+def _evenly(offset_m: float, spacing_m: float, first_m: float, end_m: float) -> list[float]:
+    """Places at even distances from the beginning of the road, those of one stretch."""
+    places_m = np.arange(offset_m, end_m, spacing_m)
+    return [place_m for place_m in places_m.tolist() if place_m >= first_m]
+
+
+def _repeat_posts(
+    placer: Placer, episode: Episode, section: CrossSection, first_m: float, end_m: float
+) -> None:
+    """Delineators, poles and lamps at even distances, those of one stretch."""
     if episode.delineators_m:
-        for along_m in np.arange(0.5 * episode.delineators_m, length_m, episode.delineators_m):
+        for along_m in _evenly(0.5 * episode.delineators_m, episode.delineators_m, first_m, end_m):
             for side, edge_m in ((-1, -section.right_edge_m), (1, section.left_edge_m)):
                 placer.put("delineator", episode.delineator, along_m, side * (edge_m + 0.35))
     if episode.poles_m:
         lateral_m = episode.pole_side * (placer.edge_m(episode.pole_side) + 3.0)
-        for along_m in np.arange(0.3 * episode.poles_m, length_m, episode.poles_m):
+        for along_m in _evenly(0.3 * episode.poles_m, episode.poles_m, first_m, end_m):
             placer.put("pole", episode.pole, along_m, lateral_m)
     if episode.lamps_m:
-        for along_m in np.arange(0.4 * episode.lamps_m, length_m, episode.lamps_m):
+        for along_m in _evenly(0.4 * episode.lamps_m, episode.lamps_m, first_m, end_m):
             placer.put("lamp_post", episode.lamp, along_m, -(placer.edge_m(-1) + 0.8))
 
 
