@@ -212,7 +212,8 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
     circuit: dict[str, Any] = {"hidden": units}
     if core.wiring is not None:
         circuit = {"neurons": units, "synapses": core.wiring.synapses, "roles": core.wiring.role}
-        circuit["strengths"] = core.synapse_strengths
+        strengths = core.synapse_strengths
+        circuit["strengths"] = None if strengths is None else strengths.detach().numpy()
     return Panel(
         title=title,
         picture=instant.frame if instant.picture is None else instant.picture,

@@ -72,7 +72,7 @@ def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -
     if format_name not in FORMATS:
         raise BadInputError(f"format: expected one of {', '.join(FORMATS)}, got {format_name!r}")
     if format_name == "onnx":
-        require_packages("onnx", "onnxruntime", "onnxscript")
+        require_packages("onnxscript")
     policy = copy.deepcopy(policy).cpu().eval()
     meta = metadata(policy, name)
     program = _traced(policy)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from driving.models.ltc import LTC
 from driving.models.policy import Policy
+from driving.models.wiring import Wiring
 from driving.rollout import drive_policy
 from sim.conventions import FRAME_RATE_HZ
 from sim.episodes import Instant
@@ -28,23 +28,12 @@ N_SHARES = 3
 class CircuitTrace:
     """What went on in a core, frame by frame; everything belongs to the end of its frame.
 
-    The liquid circuit alone has what stands after ``states``; for other cores it is None. With v the new states,
-    x the mapped features of the frame or the states v, and s = sigmoid(sigma (x - mu)) of each synapse:
+    The liquid circuit alone has what stands after ``states``: the fields of ``driving.models.core.SynapseTrace``,
+    (B, T, ...) each; for other cores they are None.
 
     Attributes:
         curvature_per_m: commands (B, T).
         states: (B, T, ...), as the core carries them.
-        synaptic_current: (B, T, K), sum over the synapses onto a neuron of w s (E - v). With the leak,
-            C dv/dt = g (v_leak - v) + this.
-        time_constant_s: (B, T, K), C / (g + sum of w s): how quickly the neuron moves now (Hasani et al. 2021,
-            Eq. 3).
-        sensory_current, recurrent_current: (B, T, S) and (B, T, R), w s (E - v) of each synapse in the order of the
-            wiring's tables ``sensory`` and ``synapses``.
-        sensory_sensitivity, recurrent_sensitivity: (B, T, S) and (B, T, R), the coupling sensitivity of each
-            synapse: |dv_rest / dx| = w sigma s (1 - s) |E - v| / (g + sum of w s), by how much the level that the
-            target neuron goes to would move for a small move of the synapse's source, with v where it stands. No
-            unit. Exact at rest, by the implicit function theorem on C dv/dt = 0. (Lechner et al. 2020 speak of
-            coupling sensitivity too; this definition is our own.)
     """
 
     curvature_per_m: Tensor
@@ -89,40 +78,9 @@ def trace(
         answer, state = policy.decode(features[:, t : t + 1], state, times[:, t : t + 1])
         curvature.append(answer[:, 0])
         states.append(state)
-    every = (torch.stack(curvature, dim=1), torch.stack(states, dim=1))
-    return (
-        _circuit_trace(policy.core, features, *every)
-        if isinstance(policy.core, LTC)
-        else CircuitTrace(*every)
-    )
-
-
-def _circuit_trace(core: LTC, features: Tensor, curvature_per_m: Tensor, v: Tensor) -> CircuitTrace:
-    sensory, recurrent = torch.tensor(core.wiring.sensory), torch.tensor(core.wiring.synapses)
-    mapped = features * core.input_weight + core.input_bias
-    # Of each kind of synapse: the source's level, the target's index, and the parameters.
-    of_sensory = core.sensory_w, core.sensory_sigma, core.sensory_mu, core.sensory_e_rev
-    kinds = (
-        (mapped[..., sensory[:, 0]], sensory[:, 1], *of_sensory),
-        (v[..., recurrent[:, 0]], recurrent[:, 1], core.w, core.sigma, core.mu, core.e_rev),
-    )
-    current, total = torch.zeros_like(v), core.g_leak.expand_as(v).clone()
-    currents, slopes = [], []
-    for x, target, w, sigma, mu, e_rev in kinds:
-        s = torch.sigmoid(sigma * (x - mu))
-        drive = e_rev - v[..., target]
-        currents.append(w * s * drive)
-        slopes.append((w * sigma * s * (1 - s) * drive).abs())
-        current.index_add_(-1, target, currents[-1])
-        total.index_add_(-1, target, w * s)
-    return CircuitTrace(
-        curvature_per_m,
-        v,
-        current,
-        core.c_m / total,
-        *currents,
-        *(slope / total[..., target] for slope, (_, target, *_) in zip(slopes, kinds, strict=True)),
-    )
+    v = torch.stack(states, dim=1)
+    synapses = policy.core.synapse_trace(features, v)
+    return CircuitTrace(torch.stack(curvature, dim=1), v, **(synapses._asdict() if synapses else {}))
 
 
 def principal_shares(states: np.ndarray, n_shares: int = N_SHARES) -> list[float]:
@@ -203,10 +161,10 @@ def insight(
             for part, values in policy.core.parts(kept["states"]).items()
         },
     }
-    return figures | (_circuit_figures(policy.core, kept) if isinstance(policy.core, LTC) else {})
+    return figures | (_circuit_figures(policy.core.wiring, kept) if "synaptic_current" in kept else {})
 
 
-def _circuit_figures(core: LTC, kept: dict[str, np.ndarray]) -> dict[str, Any]:
+def _circuit_figures(wiring: Wiring, kept: dict[str, np.ndarray]) -> dict[str, Any]:
     def column(name: str) -> np.ndarray:
         return kept[name].astype(np.float64)
 
@@ -214,8 +172,8 @@ def _circuit_figures(core: LTC, kept: dict[str, np.ndarray]) -> dict[str, Any]:
     sensory, sensitivity = column("sensory_sensitivity").mean(0), column("recurrent_sensitivity").mean(0)
     synaptic = np.abs(column("recurrent_current")).mean(0)
     command = column("curvature_per_m")
-    tables = core.wiring.sensory, core.wiring.synapses
-    hears = np.zeros(core.wiring.n_neurons)
+    tables = wiring.sensory, wiring.synapses
+    hears = np.zeros(wiring.n_neurons)
     np.add.at(hears, tables[0][:, 1], sensory)
     np.add.at(hears, tables[1][:, 1], sensitivity)
     is_heard = np.zeros_like(hears)
@@ -234,7 +192,7 @@ def _circuit_figures(core: LTC, kept: dict[str, np.ndarray]) -> dict[str, Any]:
             "outgoing_sensitivity": _rounded(is_heard[i]),
             "correlation_with_command": _correlation(v[:, i], command),
         }
-        for i, role in enumerate(core.wiring.role)
+        for i, role in enumerate(wiring.role)
     ]
     synapses = [
         {
@@ -243,7 +201,7 @@ def _circuit_figures(core: LTC, kept: dict[str, np.ndarray]) -> dict[str, Any]:
             "mean_abs_current": _rounded(synaptic[r]),
             "sensitivity": _rounded(sensitivity[r]),
         }
-        for r, (source, target, _) in enumerate(core.wiring.synapses.tolist())
+        for r, (source, target, _) in enumerate(wiring.synapses.tolist())
     ]
     return {"neurons": neurons, "synapses": synapses}
 

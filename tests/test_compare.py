@@ -274,7 +274,7 @@ def test_compare_panels_show_both_networks(make_drive, small_policy, shown, tmp_
 def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_env, shown, tmp_path, n_after):
     """One leaves the lane after two steps and stands still while the other goes on (over a block too)."""
     environments = [stand_in_env({6: 2}), stand_in_env(truncate_at=2 + n_after)]
-    waiting = list(environments)
+    waiting = [stand_in_env(), *environments]  # the first one says how many a process may hold
     policies = {"out": small_policy(seed=3), "on": small_policy("lstm", seed=3)}
     figures = attend(
         policies, lambda: waiting.pop(0), left_half, seconds=60.0, seed=6, video_path=tmp_path / "v.mp4"

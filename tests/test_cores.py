@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,19 +13,16 @@ from driving.models.policy import CORES, PolicyConfig
 from sim.errors import BadInputError
 
 N_FEATURES = 32
-# Active (the paper's or the package's figure where there is one), stored.
 N_PARAMETERS = {
-    "ltc": (1_065, 1_131),  # the paper's; input map and readout on top
-    "lstm": (24_897, 25_153),  # the paper's; PyTorch's second bias set on top
-    "gru": (3 * 64 * (32 + 64) + 4 * 64 + 65, 3 * 64 * (32 + 64) + 6 * 64 + 65),
-    "ctrnn": (6_273, 6_273),  # the paper's
-    "cfc": (45_505, 45_505),
-    "wired_cfc": (
-        4 * (252 + 17) + 4 * 19,
-        4 * (252 + 17) + 4 * 19 + 2,
-    ),  # 2 of 19 neurons have a synapse to themselves
-    "feedforward": (8_871, 8_871),
+    "ltc": 1_065 + 66,  # the paper's; input map and readout on top
+    "lstm": 24_897 + 256,  # the paper's; PyTorch's second bias on top
+    "gru": 3 * 64 * (32 + 64) + 6 * 64 + 65,
+    "ctrnn": 6_273,  # the paper's
+    "cfc": 45_505,
+    "wired_cfc": 4 * (252 + 17) + 4 * 19 + 2,  # 2 of 19 neurons have a synapse to themselves
+    "feedforward": 8_871,
 }
+TITLES = {"ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units"}
 
 
 @pytest.fixture(params=sorted(CORES))
@@ -49,8 +47,31 @@ def batch(n_batch=3, n_time=5, dtype=torch.float32):
 
 def test_core_parameter_count(name, core):
     stored = sum(p.numel() for p in core.parameters())
-    assert (core.n_active_parameters, core.n_stored_parameters) == N_PARAMETERS[name]
-    assert core.n_stored_parameters == stored == sum(v.numel() for v in core.state_dict().values())
+    assert stored == N_PARAMETERS[name] == sum(v.numel() for v in core.state_dict().values())
+
+
+def test_core_says_what_it_shows_of_itself(name, core):
+    state = torch.arange(float(core.initial_state(1).numel())).reshape(core.initial_state(1).shape)
+    states = torch.cat([state, -state]).numpy()
+    assert (core.kind, core.title) == (name, TITLES.get(name, name))
+    parts = core.parts(states)
+    if name == "lstm":  # h before c; the readout sees h alone
+        assert core.shown_state(state[0]).tolist() == list(range(64))
+        assert list(parts) == ["h", "h_and_c"]
+        assert np.array_equal(parts["h"], states[:, :64])
+        assert np.array_equal(parts["h_and_c"], states)
+    else:
+        assert core.shown_state(state[0]).tolist() == state[0].tolist()
+        assert list(parts) == ["state"]
+        assert np.array_equal(parts["state"], states)
+    assert (core.wiring is not None) == (name in ("ltc", "wired_cfc"))
+    features = torch.zeros(2, N_FEATURES)
+    if name == "ltc":
+        assert torch.equal(core.synapse_strengths, core.w)
+        assert core.synapse_trace(features, torch.zeros(2, 19)).recurrent_current.shape == (2, 60)
+    else:
+        assert core.synapse_strengths is None
+        assert core.synapse_trace(features, torch.from_numpy(states)) is None
 
 
 def test_core_shapes_and_zero_start(core):

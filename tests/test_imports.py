@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "sim.errors": set(),
     "sim.conventions": set(),
     "sim.compiled": set(),
+    "sim.cache_folder": set(),
     "sim.camera": {"sim.conventions"},
     "sim.road": {"sim.conventions"},
     "sim.families": set(),
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "sim.ground_profile": {"sim.camera", "sim.compiled"},
     "sim.look": {"sim.camera", "sim.compiled", "sim.conventions", "sim.families", "sim.surface_class"},
     "sim.roadside": {
+        "sim.cache_folder",
         "sim.camera",
         "sim.compiled",
         "sim.ground_profile",
@@ -102,6 +104,7 @@ MAY_IMPORT = {
     "sim.importers": {"sim.camera", "sim.conventions", "sim.drive", "sim.reading"},
     "driving.models.wiring": set(),
     "driving.models": {"sim.conventions"},
+    "driving.models.stepper": {"driving.models", "sim.compiled"},
     "driving.models.ltc_compiled": {"driving.models.lanes", "driving.models.ltc_circuit", "sim.compiled"},
     "driving.attention": {"driving.models", "sim.conventions"},
     "driving.attention.score": set(),

@@ -116,7 +116,7 @@ def test_trace_currents_drive_the_state(small_policy):
     rate = (core.g_leak * (core.v_leak - state) + seen.synaptic_current[:, 0]) / core.c_m
     torch.testing.assert_close(seen.states[:, 0] - state, 1e-6 * rate.detach(), rtol=1e-3, atol=1e-11)
     features = policy.encode(frames[:, 0])
-    expected = core.liquid_time_constants(features, seen.states[:, 0])
+    expected = core.synapse_trace(features, seen.states[:, 0]).time_constant_s
     torch.testing.assert_close(seen.time_constant_s[:, 0], expected.detach())
     # The sums over the synapses onto a neuron are its current.
     summed = torch.zeros(3, 19, dtype=torch.float64)

@@ -52,10 +52,10 @@ def frames(n_batch, n_time, n_inputs, dtype=torch.float64, seed=1):
 
 def test_ltc_circuit_has_the_parameters_of_the_paper():
     ltc = make()
-    assert ltc.n_active_parameters == 1_065
-    assert ltc.n_stored_parameters == 1_065 + 2 * 32 + 2
+    n_maps = 2 * 32 + 2  # of the inputs and of the readout
+    assert sum(p.numel() for p in ltc.parameters()) == 1_065 + n_maps
     assert all(p.requires_grad for p in ltc.parameters())
-    assert sum(v.numel() for v in ltc.state_dict().values()) == ltc.n_stored_parameters
+    assert sum(v.numel() for v in ltc.state_dict().values()) == 1_065 + n_maps
 
 
 def test_ltc_initial_values_are_in_the_ranges_of_the_paper():
@@ -112,7 +112,7 @@ def test_ltc_one_neuron_follows_the_closed_form_of_its_time_constant():
     features, state = torch.tensor([[x]], dtype=torch.float64), torch.tensor([[v0]], dtype=torch.float64)
     conductance = 0.9 / (1 + math.exp(-4.0 * (x - 0.5)))
     tau_s = 0.02 / (0.7 + conductance)
-    assert ltc.liquid_time_constants(features, state).item() == pytest.approx(tau_s, rel=1e-9)
+    assert ltc.synapse_trace(features, state).time_constant_s.item() == pytest.approx(tau_s, rel=1e-9)
     v_inf = (0.7 * -0.1 + conductance) / (0.7 + conductance)
     _, after = ltc(features, state, torch.tensor([t_s], dtype=torch.float64))
     assert after.item() == pytest.approx(v_inf + (v0 - v_inf) * math.exp(-t_s / tau_s), abs=3e-3)

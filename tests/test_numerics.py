@@ -146,7 +146,7 @@ def test_numerics_liquid_time_constant_is_the_decay_of_a_small_push():
         lambda v: core(features, v, torch.tensor([dt_s], dtype=torch.float64))[1][0], state
     )[:, 0]
     own = {j for j, i, _ in core.wiring.synapses.tolist() if i == j}
-    tau_s = core.liquid_time_constants(features, state)[0]
+    tau_s = core.synapse_trace(features, state).time_constant_s[0]
     for i in set(range(19)) - own:
         assert (dt_s / (1 - jacobian[i, i])).item() == pytest.approx(tau_s[i].item(), rel=1e-3)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from driving.attention import visual_backprop
 from driving.models.baselines import LSTMConfig
 from driving.models.cfc import CfCConfig, WiredCfCConfig
-from driving.models.encoder import Encoder
 from driving.models.ltc import LTCConfig
 from driving.models.policy import CORES, ENCODERS, PolicyConfig, build_policy
 from driving.models.wiring import WiringConfig
@@ -53,7 +52,7 @@ def test_policy_defaults_are_zero_state_and_20_hz():
 def test_policy_decode_of_encode_is_forward():
     policy, frames = small(), pictures(2, 3)
     features = policy.encode(frames.flatten(0, 1)).unflatten(0, (2, 3))
-    assert features.shape == (2, 3, Encoder.N_FEATURES)
+    assert features.shape == (2, 3, 32)
     assert torch.equal(policy.decode(features)[0], policy(frames)[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +52,8 @@ class LSTMCore(Core):
     with a bias of 1 (as in the TensorFlow of the paper), so that the untrained cell remembers.
     """
 
+    kind = "lstm"
+
     def __init__(self, config: LSTMConfig | None = None) -> None:
         super().__init__()
         self.config = config or LSTMConfig()
@@ -60,11 +63,6 @@ class LSTMCore(Core):
         with torch.no_grad():
             self.cell.bias_ih[n_units : 2 * n_units] = 1.0
             self.cell.bias_hh[n_units : 2 * n_units] = 0.0
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters that act on their own: PyTorch adds two biases to each gate, which count as one."""
-        return self.n_stored_parameters - 4 * self.config.n_units
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, 2 units) before the first frame: zeros."""
@@ -80,6 +78,19 @@ class LSTMCore(Core):
             h, c = h.clamp(-limit, limit), c.clamp(-limit, limit)
             hidden.append(h)
         return self.readout(torch.stack(hidden, dim=1)), torch.cat([h, c], dim=1)
+
+    @property
+    def title(self) -> str:
+        """With the encoder, as papers call it."""
+        return f"CNN-LSTM, {self.config.n_units} units"
+
+    def shown_state(self, state: Tensor) -> Tensor:
+        """h alone, which the readout sees."""
+        return state[: self.config.n_units]
+
+    def parts(self, states: np.ndarray) -> dict[str, np.ndarray]:
+        """h, which the readout sees, and both."""
+        return {"h": states[:, : self.config.n_units], "h_and_c": states}
 
 
 @dataclass(frozen=True)
@@ -105,16 +116,13 @@ class GRUCore(Core):
     has no notion of time: ``dt_s`` is accepted, as by every core, and ignored.
     """
 
+    kind = "gru"
+
     def __init__(self, config: GRUConfig | None = None) -> None:
         super().__init__()
         self.config = config or GRUConfig()
         self.cell = nn.GRUCell(self.config.n_inputs, self.config.n_units)
         self.readout = nn.Linear(self.config.n_units, 1)
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters that act on their own: the two biases of the reset and update gates count as one."""
-        return self.n_stored_parameters - 2 * self.config.n_units
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""

@@ -132,6 +132,8 @@ class CfC(Core):
     gives another path, and finer steps do not converge. Train at the rate of use, or at mixed rates.
     """
 
+    kind = "cfc"
+
     def __init__(self, config: CfCConfig | None = None) -> None:
         super().__init__()
         self.config = config or CfCConfig()
@@ -147,11 +149,6 @@ class CfC(Core):
             nn.init.xavier_uniform_(layer.get_parameter("weight"))
         for head in self.heads.weight.detach().split(n_units):
             nn.init.xavier_uniform_(head)
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters of the core: all that are stored."""
-        return self.n_stored_parameters
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
@@ -187,6 +184,9 @@ class WiredCfC(Core):
     Parameters exist for existing connections only, so active and stored differ by the readout alone: weight
     and bias a motor neuron. State in the order of the wiring: motor, command, inter neurons.
     """
+
+    kind = "wired_cfc"
+    wiring: Wiring
 
     def __init__(self, config: WiredCfCConfig | None = None) -> None:
         super().__init__()
@@ -234,11 +234,6 @@ class WiredCfC(Core):
             dense[own, :, layer] = True
             before = own
         return dense
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters of the circuit, without the readout."""
-        return self.n_stored_parameters - 2 * self.wiring.n_motor
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""

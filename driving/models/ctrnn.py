@@ -56,17 +56,14 @@ class CTRNNCore(Core):
     frame of 1 s with the defaults) the steps are unstable, and only the clipping bounds them.
     """
 
+    kind = "ctrnn"
+
     def __init__(self, config: CTRNNConfig | None = None) -> None:
         super().__init__()
         self.config = config or CTRNNConfig()
         self.input_map = nn.Linear(self.config.n_inputs, self.config.n_units)
         self.recurrent_map = nn.Linear(self.config.n_units, self.config.n_units, bias=False)
         self.readout = nn.Linear(self.config.n_units, 1)
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters of the network: all that are stored."""
-        return self.n_stored_parameters
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""

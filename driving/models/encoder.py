@@ -1,9 +1,10 @@
-"""The convolutional head of the paper: a picture in, 32 features out."""
+"""Convolutional encoders: a picture in, features out; the paper's with its 32 features."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -67,69 +68,140 @@ def same_padding(size_px: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-class Encoder(nn.Module):
+class Convolution(NamedTuple):
+    """One layer in numbers, for forms other than PyTorch's (``ConvStack.convolutions``); a ReLU follows.
+
+    Attributes:
+        weight, bias: (O, I, height, width) and (O,).
+        stride, groups: as in ``torch.nn.Conv2d``.
+        padding: zeros (top, left, bottom, right).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    padding: tuple[int, int, int, int]
+    groups: int = 1
+
+
+class ConvStack(nn.Module):
+    """What all encoders share: whitened pictures through convolutions with ReLU. Subclasses name the layers.
+
+    ``(B, 3, H, W)`` float in [0, 1] -> ``(B, N)``: here the last map, laid out flat. SAME padding is explicit and
+    may be one larger below and to the right (``same_padding``), as in TensorFlow; PyTorch's own padding is
+    symmetric and would sample other pixels. Initial weights: He normal (keeps the second moment through ReLU).
+    """
+
+    LAYERS: ClassVar[tuple[tuple[int, int, int], ...]]
+    """(channels, kernel, stride) of each convolution, first to last."""
+    SAME: ClassVar[bool]
+    """SAME padding, or none."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or EncoderConfig()
+        channels = [3, *(n_out for n_out, _, _ in self.LAYERS)]
+        convs = []
+        self._padding: list[tuple[int, int, int, int]] = []  # left, right, top, bottom; zeros: conv's own
+        sizes = self.map_sizes(self.config)
+        for (height, width), n_in, (n_out, kernel, stride) in zip(sizes, channels, self.LAYERS, strict=False):
+            top, bottom = same_padding(height, kernel, stride) if self.SAME else (0, 0)
+            left, right = same_padding(width, kernel, stride) if self.SAME else (0, 0)
+            symmetric = top == bottom and left == right
+            own = (top, left) if symmetric else (0, 0)
+            convs.append(nn.Conv2d(n_in, n_out, kernel, stride, padding=own))
+            self._padding.append((0, 0, 0, 0) if symmetric else (left, right, top, bottom))
+        self.convs = nn.ModuleList(convs)
+        for conv in convs:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.get_parameter("bias"))
+
+    @classmethod
+    def map_sizes(cls, config: EncoderConfig) -> list[tuple[int, int]]:
+        """(height, width) of the picture and of every map; ``BadInputError`` if the picture is too small."""
+        sizes = [(config.height_px, config.width_px)]
+        for _, kernel, stride in cls.LAYERS:
+            edge = 1 if cls.SAME else kernel
+            height, width = ((size - edge) // stride + 1 for size in sizes[-1])
+            if min(height, width) < 1:
+                raise BadInputError(
+                    f"encoder: {cls.__name__} needs larger pictures, got {config.height_px} x "
+                    f"{config.width_px}; 66 x 66 is enough"
+                )
+            sizes.append((height, width))
+        return sizes
+
+    @classmethod
+    def n_features(cls, config: EncoderConfig) -> int:
+        """Features N of pictures of this size; ``BadInputError`` if they are too small for the layers."""
+        height, width = cls.map_sizes(config)[-1]
+        return cls.LAYERS[-1][0] * height * width
+
+    def feature_maps(self, frames: Tensor) -> list[Tensor]:
+        """The maps (B, C, h, w) after ReLU, first to last."""
+        x = whiten(checked_frames(frames, self.config))
+        maps = []
+        for conv, padding in zip(self.convs, self._padding, strict=True):
+            x = conv(F.pad(x, padding) if any(padding) else x).relu_()  # (B, C, h, w)
+            maps.append(x)
+        return maps
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Features (B, N) >= 0 of frames (B, 3, H, W) in [0, 1]."""
+        return self.feature_maps(frames)[-1].flatten(1)
+
+    def convolutions(self) -> list[Convolution]:
+        """The whole encoder after the whitening as convolutions; their last map, laid out flat, is ``forward``'s."""
+        layers = []
+        for conv, (left, right, top, bottom) in zip(self.convs, self._padding, strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            down, across = (int(n) for n in conv.padding)
+            padding = (top + down, left + across, bottom + down, right + across)
+            layers.append(Convolution(conv.weight, conv.get_parameter("bias"), conv.stride[0], padding))
+        return layers
+
+
+class Encoder(ConvStack):
     """Five convolutions, then one small dense layer a channel (Lechner et al. 2020).
 
     ``(B, 3, H, W)`` float in [0, 1] -> whitened -> conv 24@5x5/2, 36@5x5/2, 48@3x3/2, 64@3x3, 8@3x3, each
     with SAME padding and ReLU -> each of the 8 maps through its own Dense(4) + ReLU -> ``(B, 32)``.
     79,420 parameters at 78x200.
 
-    The padding is explicit and may be one larger below and to the right (``same_padding``), as in the paper's
-    TensorFlow; PyTorch's own padding is symmetric and would sample other pixels.
-
-    Initial weights: He normal for the convolutions (keeps the second moment through ReLU). A dense unit sums
-    250 non-negative numbers whose common level says nothing about the road and, with plain random weights,
-    decides alone whether the unit is ever active; so the weights of a unit are drawn with mean zero over the
-    positions, and the bias is 0.5: the features of a whitened picture begin around 0 to 1, where the synapses
-    of the liquid circuit have their thresholds (0.3 to 0.8).
+    Initial weights of the dense layers: a unit sums 250 non-negative numbers whose common level says nothing about
+    the road and, with plain random weights, decides alone whether the unit is ever active; so the weights of a
+    unit are drawn with mean zero over the positions, and the bias is 0.5: the features of a whitened picture begin
+    around 0 to 1, where the synapses of the liquid circuit have their thresholds (0.3 to 0.8).
     """
 
-    LAYERS: tuple[tuple[int, int, int], ...] = ((24, 5, 2), (36, 5, 2), (48, 3, 2), (64, 3, 1), (8, 3, 1))
-    """(channels, kernel, stride) of each convolution, first to last."""
+    LAYERS = ((24, 5, 2), (36, 5, 2), (48, 3, 2), (64, 3, 1), (8, 3, 1))
+    SAME = True
     FEATURES_PER_MAP = 4
-    N_FEATURES = 32
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or EncoderConfig()
-        height, width, channels = self.config.height_px, self.config.width_px, 3
-        convs = []
-        self._padding: list[tuple[int, int, int, int]] = []  # left, right, top, bottom; zeros: conv's own
-        for n_out, kernel, stride in self.LAYERS:
-            top, bottom = same_padding(height, kernel, stride)
-            left, right = same_padding(width, kernel, stride)
-            symmetric = top == bottom and left == right
-            own = (top, left) if symmetric else (0, 0)
-            convs.append(nn.Conv2d(channels, n_out, kernel, stride, padding=own))
-            self._padding.append((0, 0, 0, 0) if symmetric else (left, right, top, bottom))
-            height, width, channels = math.ceil(height / stride), math.ceil(width / stride), n_out
-        self.convs = nn.ModuleList(convs)
-        self.dense_weight = nn.Parameter(torch.empty(channels, height * width, self.FEATURES_PER_MAP))
-        self.dense_bias = nn.Parameter(torch.empty(channels, self.FEATURES_PER_MAP))
-        self.reset_parameters()
+        super().__init__(config)
+        height, width = self.map_sizes(self.config)[-1]
+        n_maps, n_positions = self.LAYERS[-1][0], height * width
+        weight = torch.empty(n_maps, n_positions, self.FEATURES_PER_MAP).normal_(
+            std=0.5 / math.sqrt(n_positions)
+        )
+        self.dense_weight = nn.Parameter(weight - weight.mean(dim=1, keepdim=True))
+        self.dense_bias = nn.Parameter(torch.full((n_maps, self.FEATURES_PER_MAP), 0.5))
 
-    def reset_parameters(self) -> None:
-        """Draw the weights anew from torch's global stream (see the class)."""
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.get_parameter("weight"), nonlinearity="relu")
-            nn.init.zeros_(conv.get_parameter("bias"))
-        n_positions = self.dense_weight.shape[1]
-        with torch.no_grad():
-            self.dense_weight.normal_(std=0.5 / math.sqrt(n_positions))
-            self.dense_weight.sub_(self.dense_weight.mean(dim=1, keepdim=True))
-            self.dense_bias.fill_(0.5)
-
-    def feature_maps(self, frames: Tensor) -> list[Tensor]:
-        """The five maps after ReLU, first to last: (B, 24, 39, 100) ... (B, 8, 10, 25) at 78x200."""
-        x = whiten(checked_frames(frames, self.config))
-        maps = []
-        for conv, padding in zip(self.convs, self._padding, strict=True):
-            x = conv(F.pad(x, padding) if any(padding) else x).relu_()  # (B, C, H, W)
-            maps.append(x)
-        return maps
+    @classmethod
+    def n_features(cls, config: EncoderConfig) -> int:
+        """Features N, 32 for every size of the picture."""
+        return cls.LAYERS[-1][0] * cls.FEATURES_PER_MAP
 
     def forward(self, frames: Tensor) -> Tensor:
         """Features (B, 32) >= 0 of frames (B, 3, H, W) in [0, 1]; feature 4 i + j is unit j of map i."""
         last = self.feature_maps(frames)[-1].flatten(2)  # (B, 8, H W)
         dense = torch.einsum("bcp,cpk->bck", last, self.dense_weight) + self.dense_bias
         return F.relu(dense).flatten(1)  # (B, 32)
+
+    def convolutions(self) -> list[Convolution]:
+        """Those of the base, and the dense layers as one whose kernels are as large as the map."""
+        size = self.map_sizes(self.config)[-1]
+        kernels = self.dense_weight.mT.unflatten(-1, size).flatten(0, 1).unsqueeze(1)  # (32, 1, h, w)
+        dense = Convolution(kernels, self.dense_bias.flatten(), 1, (0, 0, 0, 0), len(self.dense_weight))
+        return [*super().convolutions(), dense]

@@ -7,82 +7,33 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from driving.models.baselines import MAX_UNITS, check_sizes
 from driving.models.core import Core
-from driving.models.encoder import EncoderConfig, checked_frames, whiten
+from driving.models.encoder import ConvStack
 from sim.errors import BadInputError
 
 
-class ConvEncoder(nn.Module):
-    """Convolutions without padding, the last map laid out flat: (B, 3, H, W) float in [0, 1] -> (B, N).
-
-    Whitened per picture like the shared ``Encoder``; ReLU after each convolution. Subclasses name the layers.
-    """
-
-    LAYERS: tuple[tuple[int, int, int], ...]
-    """(channels, kernel, stride) of each convolution, first to last."""
-
-    def __init__(self, config: EncoderConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or EncoderConfig()
-        self.n_features(self.config)
-        channels = [3, *(n_out for n_out, _, _ in self.LAYERS)]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, kernel, stride)
-            for n_in, (n_out, kernel, stride) in zip(channels, self.LAYERS, strict=False)
-        )
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.get_parameter("weight"), nonlinearity="relu")
-            nn.init.zeros_(conv.get_parameter("bias"))
-
-    @classmethod
-    def n_features(cls, config: EncoderConfig) -> int:
-        """Features N of pictures of this size; ``BadInputError`` if they are too small for the layers."""
-        height, width, channels = config.height_px, config.width_px, 3
-        for n_out, kernel, stride in cls.LAYERS:
-            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-            if min(height, width) < 1:
-                raise BadInputError(
-                    f"encoder: {cls.__name__} needs larger pictures, got {config.height_px} x "
-                    f"{config.width_px}; 66 x 66 is enough"
-                )
-            channels = n_out
-        return channels * height * width
-
-    def feature_maps(self, frames: Tensor) -> list[Tensor]:
-        """The maps (B, C, h, w) after ReLU, first to last."""
-        x = whiten(checked_frames(frames, self.config))
-        maps = []
-        for conv in self.convs:
-            x = F.relu(conv(x))
-            maps.append(x)
-        return maps
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Features (B, N) >= 0 of frames (B, 3, H, W) in [0, 1]."""
-        return self.feature_maps(frames)[-1].flatten(1)
-
-
-class PaperCNNEncoder(ConvEncoder):
+class PaperCNNEncoder(ConvStack):
     """The convolutions of the feed-forward baseline of Lechner et al. 2020: 4,864 features at 78x200.
 
     With the head of the paper (``FeedforwardConfig(4864, "1000-100", output_bias=False)``) the network has the
     published 5,068,900 parameters; a bias of the output would be one more.
     """
 
+    SAME = False
     LAYERS = ((24, 5, 2), (36, 5, 2), (48, 3, 2), (64, 3, 1), (64, 3, 1))
 
 
-class PilotNetEncoder(ConvEncoder):
+class PilotNetEncoder(ConvStack):
     """The convolutions of PilotNet (Bojarski et al. 2016, arXiv 1604.07316): 1,152 features at 66x200.
 
     With the head of the paper (``FeedforwardConfig(1152, "100-50-10")``) the network has 252,219 parameters at
     the paper's 66x200. At 78x200 the map before the head is three rows high, not one: 482,619.
     """
 
+    SAME = False
     LAYERS = ((24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1))
 
 
@@ -126,6 +77,8 @@ class FeedforwardCore(Core):
     into any other. It is written and never read: no output depends on ``state`` or ``dt_s``.
     """
 
+    kind = "feedforward"
+
     def __init__(self, config: FeedforwardConfig | None = None) -> None:
         super().__init__()
         self.config = config or FeedforwardConfig()
@@ -136,11 +89,6 @@ class FeedforwardCore(Core):
         for layer in self.hidden:
             nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu")
             nn.init.zeros_(layer.get_parameter("bias"))
-
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters of the core: all that are stored."""
-        return self.n_stored_parameters
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from driving.models import ltc_fused
-from driving.models.core import Core
+from driving.models.core import Core, SynapseTrace
 from driving.models.ltc_circuit import Circuit
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
 from sim.errors import BadInputError
@@ -103,11 +103,14 @@ class LTC(Core):
     exponential, no runaway for large ones. The parameters of ``*_raw`` names are the free ones.
 
     **Parameters** exist for existing synapses only, as vectors in the order of the wiring's tables: w, sigma,
-    mu, E each, and C, g, v_leak a neuron: 1,065 for the paper's circuit (``n_active_parameters``); the input
+    mu, E each, and C, g, v_leak a neuron: 1,065 for the paper's circuit; the input
     map (weight and bias a feature) and the readout (weight and bias a motor neuron) come on top.
 
     Shapes: B batch, T time, N inputs, K neurons, S sensory and R other synapses, O motor neurons.
     """
+
+    kind = "ltc"
+    wiring: Wiring
 
     def __init__(self, config: LTCConfig | None = None, wiring: Wiring | None = None) -> None:
         super().__init__()
@@ -184,11 +187,6 @@ class LTC(Core):
         """Capacitance C, (K,), positive; in seconds, as the conductances have no unit."""
         return F.softplus(self.c_m_raw)
 
-    @property
-    def n_active_parameters(self) -> int:
-        """Parameters of the circuit: 4 a synapse, 3 a neuron (1,065 for the paper's circuit)."""
-        return 4 * self.wiring.n_synapses + 3 * self.wiring.n_neurons
-
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
         return self.v_leak.new_zeros(batch, self.wiring.n_neurons)
@@ -226,16 +224,39 @@ class LTC(Core):
         motor = torch.stack(states, dim=1)[..., self.motor]  # (B, T, O)
         return motor * self.readout_weight + self.readout_bias, state
 
-    def liquid_time_constants(self, features: Tensor, state: Tensor) -> Tensor:
-        """Time constant (B, K) in seconds of every neuron under features (B, N) and state (B, K).
+    @property
+    def title(self) -> str:
+        """With the number of neurons."""
+        return f"{self.wiring.n_neurons} liquid neurons (LTC)"
 
-        C_i / (g_i + sum_j w_ji s_ji) (Hasani et al. 2021, Eq. 3): how fast the neuron moves at this moment.
-        """
-        _, conductance = self._sensory_sums(features)
-        recurrent = self._recurrent()
-        activation = torch.sigmoid(state @ recurrent.source - recurrent.threshold)  # (B, R)
-        conductance = conductance + (activation @ recurrent.target)[:, self.wiring.n_neurons :]
-        return self.c_m / (self.g_leak + conductance)
+    @property
+    def synapse_strengths(self) -> Tensor:
+        """``w``."""
+        return self.w
+
+    def synapse_trace(self, features: Tensor, states: Tensor) -> SynapseTrace:
+        """What the synapses do at features (..., N) and states (..., K)."""
+        sensory, recurrent = torch.tensor(self.wiring.sensory), torch.tensor(self.wiring.synapses)
+        mapped = features * self.input_weight + self.input_bias
+        # Of each kind of synapse: the source's level, the target's index, and the parameters.
+        of_sensory = self.sensory_w, self.sensory_sigma, self.sensory_mu, self.sensory_e_rev
+        kinds = (
+            (mapped[..., sensory[:, 0]], sensory[:, 1], *of_sensory),
+            (states[..., recurrent[:, 0]], recurrent[:, 1], self.w, self.sigma, self.mu, self.e_rev),
+        )
+        current, total = torch.zeros_like(states), self.g_leak.expand_as(states).clone()
+        currents, slopes = [], []
+        for x, target, w, sigma, mu, e_rev in kinds:
+            s = torch.sigmoid(sigma * (x - mu))
+            drive = e_rev - states[..., target]
+            currents.append(w * s * drive)
+            slopes.append((w * sigma * s * (1 - s) * drive).abs())
+            current = current.index_add(-1, target, currents[-1])
+            total = total.index_add(-1, target, w * s)
+        sensitivities = (
+            slope / total[..., target] for slope, (_, target, *_) in zip(slopes, kinds, strict=True)
+        )
+        return SynapseTrace(current, self.c_m / total, *currents, *sensitivities)
 
     def _sensory_sums(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """sum w s E and sum w s over the sensory synapses: (..., N) -> (..., K) twice."""

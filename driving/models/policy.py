@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from driving.models.baselines import GRUConfig, GRUCore, LSTMConfig, LSTMCore
 from driving.models.cfc import CfC, CfCConfig, WiredCfC, WiredCfCConfig
 from driving.models.ctrnn import CTRNNConfig, CTRNNCore
-from driving.models.encoder import Encoder, EncoderConfig
+from driving.models.encoder import ConvStack, Encoder, EncoderConfig
 from driving.models.feedforward import FeedforwardConfig, FeedforwardCore, PaperCNNEncoder, PilotNetEncoder
 from driving.models.ltc import LTC, LTCConfig
 from driving.models.wiring import PAPER_CIRCUIT, WiringConfig
@@ -23,17 +23,24 @@ from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, MAX_
 from sim.errors import BadInputError
 
 CORES: dict[str, tuple[type[Any], type[Any]]] = {
-    "ltc": (LTCConfig, LTC),
-    "lstm": (LSTMConfig, LSTMCore),
-    "gru": (GRUConfig, GRUCore),
-    "ctrnn": (CTRNNConfig, CTRNNCore),
-    "cfc": (CfCConfig, CfC),
-    "wired_cfc": (WiredCfCConfig, WiredCfC),
-    "feedforward": (FeedforwardConfig, FeedforwardCore),
+    core.kind: (config, core)
+    for config, core in (
+        (LTCConfig, LTC),
+        (LSTMConfig, LSTMCore),
+        (GRUConfig, GRUCore),
+        (CTRNNConfig, CTRNNCore),
+        (CfCConfig, CfC),
+        (WiredCfCConfig, WiredCfC),
+        (FeedforwardConfig, FeedforwardCore),
+    )
 }
 """Every core by name: its configuration and its class. A core added here is tested by being here."""
 
-ENCODERS: dict[str, type[Any]] = {"shared": Encoder, "cnn": PaperCNNEncoder, "pilotnet": PilotNetEncoder}
+ENCODERS: dict[str, type[ConvStack]] = {
+    "shared": Encoder,
+    "cnn": PaperCNNEncoder,
+    "pilotnet": PilotNetEncoder,
+}
 """Every encoder by name: the head that all cores share, and those of two networks without memory."""
 
 HEADS = {"shared": ("100-50-10", True), "cnn": ("1000-100", False), "pilotnet": ("100-50-10", True)}
@@ -96,9 +103,7 @@ class PolicyConfig:
 
     def _n_features(self) -> int:
         size = EncoderConfig(self.height_px, self.width_px)
-        encoder = ENCODERS[self.encoder]
-        n_features: int = Encoder.N_FEATURES if encoder is Encoder else encoder.n_features(size)
-        return n_features
+        return ENCODERS[self.encoder].n_features(size)
 
     def _default_core_config(self, n_features: int) -> Any:
         config_class = CORES[self.core][0]

@@ -1,11 +1,177 @@
+"""A policy in its fastest exact form: one batched step of the closed loop, without gradient."""
+
+# mypy: disable-error-code="no-untyped-def"
+# Compiled functions are typed by what they are called with.
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
+from torch import Tensor
+
+from driving.models.encoder import Convolution, ConvStack
+from driving.models.policy import Policy
+from sim.compiled import compiled
+from sim.errors import BadInputError
+
+OPSET, IR_VERSION = 18, 8
+"""Of ONNX; old enough for every ONNX Runtime that the project allows."""
+
+N_ROWS = 16
+"""Rows that a core computes at once; a vector of its fast loops, and as quick as one row."""
 
 
 class Stepper:
-    def __init__(self, policy):
-        self.policy = policy
+    """``Policy.step`` on camera frames, nearly twice as fast: for driving, not for training or looking inside.
 
-    def step(self, frames, state, dt_s):
-        with torch.no_grad():
-            c, s = self.policy.step(torch.from_numpy(frames).movedim(-1, -3), state, torch.from_numpy(dt_s))
-        return c.numpy(), s
+    The whitening is one pass over the bytes, with exact sums; the encoder's convolutions run in ONNX Runtime, in the
+    layout that fits the processor; the core is the policy's own. One thread: processes drive side by side. What
+    ONNX Runtime has no part in (a policy not in float32 on the CPU, an encoder that is no ``ConvStack``) runs in
+    PyTorch, which is the definition; the two differ by rounding alone (features by 1e-5).
+
+    A road's answer does not depend, to the last bit, on how many others are in the batch: ONNX Runtime takes picture
+    after picture, and the core always gets ``N_ROWS`` rows (a product of matrices rounds differently for another
+    number of them).
+
+    It holds a copy of the policy as it was: after the weights changed, make a new one (a few milliseconds). A worker
+    process makes its own from the pickled policy.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = copy.deepcopy(policy).eval().requires_grad_(False)
+        self._session = _session(self.policy.encoder) if _is_supported(self.policy.encoder) else None
+
+    @torch.no_grad()
+    def step(self, frames: np.ndarray, state: Tensor, dt_s: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """One instant of B roads that do not touch one another.
+
+        Args:
+            frames: uint8 (B, H, W, 3) RGB of the policy's size.
+            state: (B, ...) of the policy's core; begins as ``policy.initial_state(B)``. It is not changed.
+            dt_s: float32 (B,) seconds since the frame before, above 0.
+
+        Returns:
+            Path curvature float32 (B,) in 1/m, finite and within the policy's limit, and the new state.
+
+        Raises:
+            BadInputError: frames of another type or size, another number of times, or a time that is not positive.
+        """
+        features, times = self.encode(frames), torch.as_tensor(dt_s)
+        n = len(features)
+        if times.shape != (n,):
+            raise BadInputError(f"stepper: expected a dt_s of shape ({n},), got {tuple(times.shape)}")
+        blocks = []
+        for first in range(0, n, N_ROWS):
+            rows = (_filled(x[first : first + N_ROWS]) for x in (features, state, times))
+            blocks.append(self._block(*rows))
+        curvature, state = (torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
+        commands: np.ndarray = curvature.float().cpu().numpy()
+        return commands, state
+
+    def _block(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        curvature, state = self.policy.decode(features.unsqueeze(1), state, dt_s.unsqueeze(1))
+        return curvature.squeeze(1), state
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray) -> Tensor:
+        """Features (B, N) of frames uint8 (B, H, W, 3), as ``Policy.encode`` gives them."""
+        config = self.policy.config
+        size = (config.height_px, config.width_px, 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != size or not len(frames):
+            raise BadInputError(
+                f"stepper: expected frames (B, {', '.join(map(str, size))}) of uint8, got {frames.shape} of "
+                f"{frames.dtype}"
+            )
+        if self._session is None:
+            device = next(self.policy.parameters()).device
+            return self.policy.encode(torch.from_numpy(frames).to(device).movedim(-1, 1))
+        return torch.from_numpy(
+            self._session.run(None, {"whitened": _whitened(np.ascontiguousarray(frames))})[0]
+        )
+
+
+def _filled(rows: Tensor) -> Tensor:
+    """``N_ROWS`` rows, the first one again where there are fewer."""
+    return (
+        rows
+        if len(rows) == N_ROWS
+        else torch.cat([rows, rows[:1].expand(N_ROWS - len(rows), *rows.shape[1:])])
+    )
+
+
+@compiled
+def _whitened(frames):
+    """``driving.models.encoder.whiten`` of contiguous uint8 (B, H, W, 3), as float32 (B, 3, H, W)."""
+    n_batch, height, width, n_channels = frames.shape
+    flat = frames.reshape(n_batch, -1)
+    n_values = flat.shape[1]
+    white = np.empty((n_batch, n_channels, height, width), np.float32)
+    table = np.empty(256, np.float32)
+    for b in range(n_batch):
+        total, squares = np.int64(0), np.int64(0)
+        for i in range(n_values):
+            value = np.int64(flat[b, i])
+            total += value
+            squares += value * value
+        mean = total / n_values
+        deviation = np.sqrt(max(squares / n_values - mean * mean, 255.0 * 255.0 / n_values))
+        for level in range(256):
+            table[level] = (level - mean) / deviation
+        for row in range(height):
+            for channel in range(n_channels):
+                source, target = frames[b, row], white[b, channel, row]
+                for column in range(width):
+                    target[column] = table[source[column, channel]]
+    return white
+
+
+def _is_supported(encoder: torch.nn.Module) -> bool:
+    parameters = list(encoder.parameters())
+    return isinstance(encoder, ConvStack) and all(
+        p.dtype == torch.float32 and p.device.type == "cpu" for p in parameters
+    )
+
+
+def _session(encoder: ConvStack) -> Any:
+    """Of ONNX Runtime: whitened pictures in, features out."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    model = _model(encoder.convolutions(), encoder.config.height_px, encoder.config.width_px)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _model(layers: Sequence[Convolution], height_px: int, width_px: int) -> bytes:
+    """Convolutions with ReLU as an ONNX model, the last map laid out flat; the batch is free."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights, x = [], [], "whitened"
+    for i, layer in enumerate(layers):
+        names = [f"weight{i}", f"bias{i}"]
+        tensors = (layer.weight, layer.bias)
+        weights += [
+            numpy_helper.from_array(t.numpy(force=True), n) for t, n in zip(tensors, names, strict=True)
+        ]
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [x, *names],
+                [f"sum{i}"],
+                strides=[layer.stride] * 2,
+                pads=layer.padding,
+                group=layer.groups,
+            )
+        )
+        x = f"map{i}"
+        nodes.append(helper.make_node("Relu", [f"sum{i}"], [x]))
+    nodes.append(helper.make_node("Flatten", [x], ["features"]))
+    given = helper.make_tensor_value_info("whitened", TensorProto.FLOAT, ["batch", 3, height_px, width_px])
+    found = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", "n"])
+    graph = helper.make_graph(nodes, "encoder", [given], [found], weights)
+    opset = helper.make_opsetid("", OPSET)
+    return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION).SerializeToString())

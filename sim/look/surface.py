@@ -163,6 +163,7 @@ def _damage(rng: np.random.Generator, shade: np.ndarray, section: CrossSection) 
         axes = (int(rng.uniform(2, 12)), int(rng.uniform(4, 22)))
         reach = slice(max(centre[1] - axes[1] - 2, 0), centre[1] + axes[1] + 3)
         stain = np.zeros_like(shade[reach])
-        here = (centre[0], centre[1] - reach.start)
-        cv2.ellipse(stain, here, axes, 0, 0, 360, int(rng.uniform(20, 60)), -1)
+        cv2.ellipse(
+            stain, (centre[0], centre[1] - reach.start), axes, 0, 0, 360, int(rng.uniform(20, 60)), -1
+        )
         shade[reach] = cv2.subtract(np.ascontiguousarray(shade[reach]), stain)

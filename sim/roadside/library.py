@@ -76,7 +76,7 @@ class Library:
     def look_up(self, index: int) -> None:
         """Note the sizes and lamps of a picture."""
         facts = self._facts(index)
-        if not facts["crc"] or facts["crc"] != zlib.crc32(self._slots[index, _CHECKED]):
+        if not facts["crc"] or facts["crc"] != _crc(self._slots[index, _CHECKED]):
             self._write(index * SLOT_BYTES, _facts_of(self._painted(index)))
             facts = self._facts(index)
         n_levels = int(facts["n_levels"])
@@ -129,12 +129,16 @@ def _facts_of(painted: Sprite) -> np.ndarray:
     facts["sizes"][0, : len(painted.mips)] = [mip.shape[:2] for mip in painted.mips]
     for i, lamp in enumerate(painted.lamps):
         facts["lamps"][0, i] = (lamp.x, lamp.y, lamp.radius_m, *lamp.colour)
-    facts["crc"] = zlib.crc32(facts.view(np.uint8)[_CHECKED])
+    facts["crc"] = _crc(facts.view(np.uint8)[_CHECKED])
     return facts.view(np.uint8)
 
 
+def _crc(values: np.ndarray) -> int:
+    return zlib.crc32(memoryview(np.ascontiguousarray(values)))
+
+
 def _level_crc(texels: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(texels)) or 1
+    return _crc(texels) or 1  # 0 says that there is none
 
 
 def _mapped(path: Path | None, n_bytes: int) -> tuple[int | None, mmap.mmap]:
