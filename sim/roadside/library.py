@@ -116,6 +116,10 @@ class Library:
         if self._memory[place : place + len(data)] != data:
             self._memory[place : place + len(data)] = data
 
+    def __deepcopy__(self, memo: object) -> Library:
+        """A copied world uses the same library."""
+        return self
+
     def close(self) -> None:
         """Give the file back; the memory goes with the last array."""
         if self._file is not None:
@@ -134,7 +138,7 @@ def _facts_of(painted: Sprite) -> np.ndarray:
 
 
 def _crc(values: np.ndarray) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(values)))
+    return zlib.crc32(np.ascontiguousarray(values).tobytes())
 
 
 def _level_crc(texels: np.ndarray) -> int:

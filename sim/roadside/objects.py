@@ -74,7 +74,7 @@ class ObjectRenderer:
     ) -> None:
         self.camera, self.roadside, self.atmosphere = camera, roadside, atmosphere
         self._road: Road | None = None
-        self._laid: dict[int, tuple[ObjectLayout, Rails]] = {}
+        self._laid: dict[int, tuple[Roadside, ObjectLayout, Rails]] = {}
         self._horizon = 255 * np.clip(atmosphere.horizon, 0.0, 1.0).astype(np.float64)
         self._light = np.asarray(atmosphere.light, np.float64)
         optics = (
@@ -147,9 +147,11 @@ class ObjectRenderer:
             self._road, self._laid = road, {}
         near = []
         for part in self.roadside.near(s_m - BEHIND_M, s_m + FAR_M + FARTHER_M):
-            if id(part) not in self._laid:
-                self._laid[id(part)] = ObjectLayout(part, road), Rails(part.barriers, road, self.atmosphere)
-            near.append(self._laid[id(part)])
+            laid = self._laid.get(id(part))
+            if laid is None or laid[0] is not part:  # in a copy, an id may be another part's
+                laid = part, ObjectLayout(part, road), Rails(part.barriers, road, self.atmosphere)
+                self._laid[id(part)] = laid
+            near.append(laid[1:])
         return near
 
     def draw_lights(self, picture: np.ndarray) -> None:
