@@ -38,6 +38,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 # What typer raises for a wrong option, by way of the names it exports: older releases take the classes from
 # the package click, newer ones bring their own.
 _UsageError: Any = typer.BadParameter.__base__
@@ -49,10 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(args=_spread(arguments or ["--help"]), standalone_mode=False)
+        if code == INTERRUPTED:  # what newer releases of typer make of an interrupt
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except _UsageError as error:
         message = error.format_message()
     except BadInputError as error:

@@ -342,7 +342,7 @@ def test_cli_export_writes_a_program(succeeds, fails, saved_policies, tmp_path, 
     )
     assert json.loads((tmp_path / "x" / "policy.json").read_text())["policy"] == "ltc"
     assert "one of onnx, torch" in fails("export", "--policy", policy, "--out", tmp_path, "--format", "tf")
-    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'liquid-lane[deploy]'" in fails("export", "--policy", policy, "--out", tmp_path)
 
 

@@ -120,7 +120,9 @@ def test_workers_are_no_more_than_groups_and_few_worlds_live_in_a_process(monkey
 @pytest.mark.slow
 def test_workers_end_with_an_interrupt(tmp_path):
     """Ctrl-C in a terminal: the whole process group gets it, the command says so, nothing is left."""
-    code = "import sys; from driving.cli import main; sys.exit(main())"
+    # Under some shells the tests themselves, and what they start, would ignore the signal.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from driving.cli import main; sys.exit(main())"
     arguments = ["drive", "--policy", "ltc19", "--seeds", "0:8", "--seconds", "600", "--workers", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],

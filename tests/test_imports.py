@@ -105,7 +105,7 @@ MAY_IMPORT = {
     "driving.models.wiring": set(),
     "driving.models": {"sim.conventions"},
     "driving.models.stepper": {"driving.models", "sim.compiled"},
-    "driving.models.ltc_compiled": {"driving.models.lanes", "driving.models.ltc_circuit", "sim.compiled"},
+    "driving.models.ltc_fast": {"driving.models.wiring", "sim.compiled"},
     "driving.attention": {"driving.models", "sim.conventions"},
     "driving.attention.score": set(),
     "driving.data": {"sim.camera", "sim.conventions", "sim.drive"},

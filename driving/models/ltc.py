@@ -11,14 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from driving.models import ltc_fused
 from driving.models.core import Core, SynapseTrace
-from driving.models.ltc_circuit import Circuit
+from driving.models.ltc_fast import fast_sequence
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
 from sim.errors import BadInputError
-
-EPS = 1e-8
-"""Added to the denominator of the step; it keeps a neuron whose every conductance underflowed finite."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +107,13 @@ class LTC(Core):
 
     kind = "ltc"
     wiring: Wiring
+    EPS = 1e-8
+    """Added to the denominator of the step; it keeps a neuron whose every conductance underflowed finite."""
 
     def __init__(self, config: LTCConfig | None = None, wiring: Wiring | None = None) -> None:
         super().__init__()
         self.config = config or LTCConfig()
         self.wiring = wiring or build_wiring(self.config.wiring)
-        self.circuit = Circuit(self.wiring, self.config.n_substeps)
         n_sensory, n_recurrent = len(self.wiring.sensory), len(self.wiring.synapses)
         n_neurons, n_inputs, n_motor = self.wiring.n_neurons, self.wiring.n_inputs, self.wiring.n_motor
         mean_c_m = self.config.initial_c * self.config.reference_dt_s / self.config.n_substeps
@@ -145,6 +142,10 @@ class LTC(Core):
         self._buffer("sensory_target", _one_hot(self.wiring.sensory[:, 1], n_neurons))  # (S, K)
         self._buffer("recurrent_source", _one_hot(self.wiring.synapses[:, 0], n_neurons).T)  # (K, R)
         self._buffer("recurrent_target", _one_hot(self.wiring.synapses[:, 1], n_neurons))  # (R, K)
+        both = np.concatenate([self.wiring.sensory, self.wiring.synapses])
+        self._buffer(
+            "synapse_table", torch.tensor(both[:, :2].T, dtype=torch.int32)
+        )  # (2, S + R), for ltc_fast
         self._buffer("motor", torch.tensor([i for i, r in enumerate(self.wiring.role) if r == "motor"]))
 
         self._centre_readout()
@@ -165,7 +166,13 @@ class LTC(Core):
     sensory_target: Tensor
     recurrent_source: Tensor
     recurrent_target: Tensor
+    synapse_table: Tensor
     motor: Tensor
+
+    @property
+    def n_substeps(self) -> int:
+        """Of the solver, in one frame."""
+        return self.config.n_substeps
 
     @property
     def w(self) -> Tensor:
@@ -195,16 +202,15 @@ class LTC(Core):
         """Many frames: features (B, T, N), state (B, K), dt_s (B, T) > 0 -> outputs (B, T, O), last state.
 
         Computed in the parameters' type, also inside ``torch.autocast``: six sub-steps a frame feed every
-        rounding back into the state. Which form computes it: ``driving.models.ltc_fused``.
+        rounding back into the state. Which form computes it: ``driving.models.ltc_fast``.
         """
         device = features.device.type
         if torch.is_autocast_enabled(device):
             features, state, dt_s = (x.to(self.v_leak.dtype) for x in (features, state, dt_s))
             with torch.autocast(device, enabled=False):
                 return self.forward_sequence(features, state, dt_s)
-        if ltc_fused.form_for(self, features, state, dt_s) == "plain":
-            return self.plain_sequence(features, state, dt_s)
-        return ltc_fused.run(self, features, state, dt_s)
+        fast = fast_sequence(self, features, state, dt_s)
+        return self.plain_sequence(features, state, dt_s) if fast is None else fast
 
     def plain_sequence(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """``forward_sequence`` by plain PyTorch operations: the definition of the cell, on any device."""
@@ -214,7 +220,7 @@ class LTC(Core):
         g_leak = self.g_leak
         # All that stays the same during a frame, for every frame at once.
         held = torch.cat(
-            [weighted + g_leak * self.v_leak, conductance + g_leak + c + EPS], dim=-1
+            [weighted + g_leak * self.v_leak, conductance + g_leak + c + self.EPS], dim=-1
         )  # (B, T, 2K)
         states = []
         for c_t, held_t in zip(c.unbind(1), held.unbind(1), strict=True):

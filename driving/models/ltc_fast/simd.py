@@ -1,7 +1,7 @@
-"""Samples side by side in one vector register: a number type for compiled code (``sim.compiled``).
+"""Samples side by side in the slots of one vector register: a number type for compiled code (``sim.compiled``).
 
-``load(array, i)`` takes the i-th ``N_LANES`` numbers of a flat array as one value, ``store`` puts one back; between
-them + - * / work on all lanes at once, with plain numbers on either side too. LLVM makes of it what the processor has
+``load(array, i)`` takes the i-th ``SIMD_WIDTH`` numbers of a flat array as one value, ``store`` puts one back; between
+them + - * / work on all slots at once, with plain numbers on either side too. LLVM makes of it what the processor has
 (AVX, NEON ...), so speed does not hang on whether its optimiser recognises a loop.
 
 Each operation rounds as IEEE says, except that a product and a following sum may become one fused operation, with one
@@ -19,44 +19,44 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-N_LANES = 16
+SIMD_WIDTH = 16
 _FUSE = ("contract",)
 
 
-class LanesType(types.Type):
-    """``N_LANES`` numbers of type ``real``."""
+class SimdType(types.Type):
+    """``SIMD_WIDTH`` numbers of type ``real``."""
 
     def __init__(self, real: types.Float) -> None:
         self.real = real
-        super().__init__(name=f"Lanes({real})")
+        super().__init__(name=f"Simd({real})")
 
 
-@register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, lanes: LanesType) -> None:
-        element = manager.lookup(lanes.real).get_value_type()
-        super().__init__(manager, lanes, ir.VectorType(element, N_LANES))
+@register_model(SimdType)
+class _SimdModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: SimdType) -> None:
+        element = manager.lookup(vector.real).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, SIMD_WIDTH))
 
 
 def _spread(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """A vector whose lanes all hold ``value``."""
-    vector = ir.VectorType(value.type, N_LANES)
+    """A vector whose slots all hold ``value``."""
+    vector = ir.VectorType(value.type, SIMD_WIDTH)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), None))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), SIMD_WIDTH), None))
 
 
 def _place(context: Any, builder: ir.IRBuilder, array: Any, values: Any) -> tuple[ir.Value, int]:
     """Where in the memory of an array its i-th vector begins, and how such a place is aligned."""
     data = context.make_array(array)(context, builder, value=values[0]).data
-    place = builder.gep(data, [builder.mul(values[1], ir.Constant(values[1].type, N_LANES))])
-    vector = ir.VectorType(context.get_value_type(array.dtype), N_LANES)
+    place = builder.gep(data, [builder.mul(values[1], ir.Constant(values[1].type, SIMD_WIDTH))])
+    vector = ir.VectorType(context.get_value_type(array.dtype), SIMD_WIDTH)
     return builder.bitcast(place, vector.as_pointer()), array.dtype.bitwidth // 8
 
 
 @intrinsic
 def load(_: Any, array: Any, i: types.Integer) -> Any:
-    """The numbers ``i * N_LANES`` to ``(i + 1) * N_LANES`` of a flat array."""
-    signature = LanesType(array.dtype)(array, types.intp)
+    """The numbers ``i * SIMD_WIDTH`` to ``(i + 1) * SIMD_WIDTH`` of a flat array."""
+    signature = SimdType(array.dtype)(array, types.intp)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         place, align = _place(context, builder, array, values)
@@ -66,9 +66,9 @@ def load(_: Any, array: Any, i: types.Integer) -> Any:
 
 
 @intrinsic
-def store(_: Any, array: Any, i: types.Integer, lanes: LanesType) -> Any:
-    """Puts ``lanes`` where ``load(array, i)`` finds them."""
-    signature = types.void(array, types.intp, lanes)
+def store(_: Any, array: Any, i: types.Integer, vector: SimdType) -> Any:
+    """Puts ``vector`` where ``load(array, i)`` finds them."""
+    signature = types.void(array, types.intp, vector)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         place, align = _place(context, builder, array, values)
@@ -79,25 +79,25 @@ def store(_: Any, array: Any, i: types.Integer, lanes: LanesType) -> Any:
 
 
 def _allow(symbol: Callable[..., Any], instruction: str) -> None:
-    """Make an operator work on lanes."""
+    """Make an operator work on vectors."""
 
     @type_callable(symbol)
     def result(_: Any) -> Any:
-        def of(a: Any, b: Any) -> LanesType | None:
-            return next((x for x in (a, b) if isinstance(x, LanesType)), None)
+        def of(a: Any, b: Any) -> SimdType | None:
+            return next((x for x in (a, b) if isinstance(x, SimdType)), None)
 
         return of
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         both = [
             value
-            if isinstance(given, LanesType)
+            if isinstance(given, SimdType)
             else _spread(builder, context.cast(builder, value, given, signature.return_type.real))
             for given, value in zip(signature.args, values, strict=True)
         ]
         return getattr(builder, instruction)(*both, flags=_FUSE)
 
-    for given in ((LanesType, LanesType), (LanesType, types.Number), (types.Number, LanesType)):
+    for given in ((SimdType, SimdType), (SimdType, types.Number), (types.Number, SimdType)):
         lower_builtin(symbol, *given)(generate)
 
 
@@ -111,13 +111,13 @@ for _symbol, _instruction in (
 
 
 @intrinsic
-def exp(_: Any, lanes: LanesType) -> Any:
-    """e^x in every lane, x held within +-87 (float32) or +-708 (float64), where the result is a normal number.
+def exp(_: Any, vector: SimdType) -> Any:
+    """e^x in every slot, x held within +-87 (float32) or +-708 (float64), where the result is a normal number.
 
     e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and Taylor's series for e^r (error below half a unit);
     ln 2 in two parts, the first with so few digits that its product with n is exact (Cody and Waite 1980).
     """
-    if lanes.real == types.float32:
+    if vector.real == types.float32:
         bits, mantissa, limit, n_terms = 32, 23, 87.0, 7
         ln2 = (0.693145751953125, 1.428606820309417e-06)
     else:
@@ -146,9 +146,9 @@ def exp(_: Any, lanes: LanesType) -> Any:
         series = number(1 / math.factorial(n_terms))
         for i in range(n_terms - 1, -1, -1):
             series = product_sum(series, r, number(1 / math.factorial(i)))
-        vector = ir.VectorType(whole, N_LANES)
+        vector = ir.VectorType(whole, SIMD_WIDTH)
         exponent = builder.add(builder.bitcast(shifted, vector), integer(2 ** (bits - mantissa - 2) - 1))
         power = builder.bitcast(builder.shl(exponent, integer(mantissa)), x.type)
         return builder.fmul(series, power, flags=_FUSE)
 
-    return lanes(lanes), generate
+    return vector(vector), generate

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from driving.models import ltc_fused
 from driving.models.ltc import LTC, LTCConfig
+from driving.models.ltc_fast import fast_sequence
 from driving.models.wiring import Wiring
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -67,28 +68,28 @@ def assert_same(found, expected, tolerance):
         )
 
 
-def is_fused(outputs):
+def is_fast(outputs):
     return "Sequence" in type(outputs.grad_fn).__name__
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("shape", [(3, 4), (7, 1), (17, 2), (1, 5)])  # (7, ...): as many samples as neurons
-def test_fused_values_and_gradients_are_those_of_the_plain_form_float64(shape, seed):
+def test_fast_values_and_gradients_are_those_of_the_plain_form_float64(shape, seed):
     ltc = make(random_wiring(seed), seed=seed, n_substeps=1 + 2 * seed)
     given = arguments(ltc, *shape, seed=seed)
     found = results(ltc, given)
-    assert is_fused(found["outputs"])
+    assert is_fast(found["outputs"])
     assert_same(found, results(ltc, given, "plain_sequence"), TOLERANCE[torch.float64])
 
 
 @pytest.mark.parametrize("n_batch", [2, 19, 20])
-def test_fused_float32_is_as_exact_as_the_plain_form(n_batch):
+def test_fast_float32_is_as_exact_as_the_plain_form(n_batch):
     # Both against float64: the rounding of float32 itself is what the plain form shows.
     ltc = make(dtype=torch.float32)
     given = arguments(ltc, n_batch, 8)
     exact = results(copy.deepcopy(ltc).double(), tuple(x.detach().double().requires_grad_() for x in given))
     plain, found = results(ltc, given, "plain_sequence"), results(ltc, given)
-    assert is_fused(found["outputs"])
+    assert is_fast(found["outputs"])
     for name, value in exact.items():
         scale = value.abs().max().item()
         error = (found[name].double() - value).abs().max().item() / scale
@@ -102,13 +103,13 @@ def test_fused_float32_is_as_exact_as_the_plain_form(n_batch):
     Wiring(2, ("inter", "motor"), [], [[0, 1, -1]]),
     Wiring(1, ("motor", "motor"), [], []),
 ])  # fmt: skip
-def test_fused_circuits_without_one_kind_of_synapse(wiring):
+def test_fast_circuits_without_one_kind_of_synapse(wiring):
     ltc = make(wiring)
     given = arguments(ltc)
     assert_same(results(ltc, given), results(ltc, given, "plain_sequence"), 1e-12)
 
 
-def test_fused_gradient_agrees_with_finite_differences():
+def test_fast_gradient_agrees_with_finite_differences():
     ltc = make(random_wiring(3, n_inputs=2, n_neurons=4))
     features, state, dt_s = arguments(ltc, 2, 2)
     names = [name for name, _ in ltc.named_parameters()]
@@ -118,7 +119,7 @@ def test_fused_gradient_agrees_with_finite_differences():
 
     step = (features[:, 0], state, dt_s[:, 0])
     inputs = [x.detach().clone().requires_grad_() for x in (*step, *ltc.parameters())]
-    assert is_fused(run(*inputs)[1])
+    assert is_fast(run(*inputs)[1])
     assert torch.autograd.gradcheck(run, inputs)
     assert torch.autograd.gradgradcheck(run, inputs, atol=1e-4)
 
@@ -126,7 +127,7 @@ def test_fused_gradient_agrees_with_finite_differences():
 @pytest.mark.parametrize(
     "subset", [(), ("features",), ("state",), ("dt_s",), ("w_raw",), ("readout_bias", "state")]
 )
-def test_fused_gradients_of_any_subset(subset):
+def test_fast_gradients_of_any_subset(subset):
     ltc = make(random_wiring(1))
     given = tuple(
         x.detach().requires_grad_(name in subset)
@@ -142,7 +143,7 @@ def test_fused_gradients_of_any_subset(subset):
     assert_same(found, results(ltc, given, "plain_sequence"), 1e-12)
 
 
-def test_fused_gradient_flows_through_the_state_that_is_carried_on():
+def test_fast_gradient_flows_through_the_state_that_is_carried_on():
     ltc = make(random_wiring(2))
     features, state, dt_s = arguments(ltc, 3, 6)
     first, middle = ltc.forward_sequence(features[:, :2], state, dt_s[:, :2])
@@ -158,7 +159,7 @@ def test_fused_gradient_flows_through_the_state_that_is_carried_on():
             )
 
 
-def test_fused_repeated_backward_gives_the_same():
+def test_fast_repeated_backward_gives_the_same():
     ltc = make(random_wiring(2))
     given = arguments(ltc)
     loss = ltc.forward_sequence(*given)[0].sum()
@@ -169,7 +170,7 @@ def test_fused_repeated_backward_gives_the_same():
         torch.testing.assert_close(p.grad, 2 * before)
 
 
-def test_fused_second_derivative_is_that_of_the_plain_form():
+def test_fast_second_derivative_is_that_of_the_plain_form():
     ltc = make(random_wiring(2))
     given = arguments(ltc)
 
@@ -184,7 +185,7 @@ def test_fused_second_derivative_is_that_of_the_plain_form():
             torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
 
 
-def test_fused_takes_any_memory_layout_and_changes_nothing():
+def test_fast_takes_any_memory_layout_and_changes_nothing():
     ltc = make(random_wiring(4))
     features, state, dt_s = (x.detach() for x in arguments(ltc, 4, 6))
     odd = (features.mT.contiguous().mT, state.T.contiguous().T, dt_s[:, :1].expand(4, 6))
@@ -199,7 +200,7 @@ def test_fused_takes_any_memory_layout_and_changes_nothing():
     assert all(torch.equal(v, weights[k]) for k, v in ltc.state_dict().items())
 
 
-def test_fused_results_share_no_memory_with_arguments_or_each_other():
+def test_fast_results_share_no_memory_with_arguments_or_each_other():
     ltc = make(random_wiring(4))
     given = tuple(x.detach() for x in arguments(ltc, 2, 1))
     with torch.no_grad():
@@ -208,7 +209,7 @@ def test_fused_results_share_no_memory_with_arguments_or_each_other():
     assert len(places) == 5
 
 
-def test_fused_stream_without_gradient_is_the_sequence():
+def test_fast_stream_without_gradient_is_the_sequence():
     ltc = make(random_wiring(5))
     features, state, dt_s = (x.detach() for x in arguments(ltc, 2, 5))
     expected, expected_last = ltc.plain_sequence(features, state, dt_s)
@@ -220,7 +221,7 @@ def test_fused_stream_without_gradient_is_the_sequence():
 
 
 @pytest.mark.parametrize("how", ["in_place", "optimizer", "load", "assign", "functional_call", "data"])
-def test_fused_changed_weights_act_at_once(how):
+def test_fast_changed_weights_act_at_once(how):
     ltc = make(random_wiring(6))
     given = tuple(x.detach() for x in arguments(ltc))
     weights = {k: v.detach() + 0.3 for k, v in ltc.state_dict().items()}
@@ -251,17 +252,17 @@ def test_fused_changed_weights_act_at_once(how):
 
 
 @pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda ltc: pickle.loads(pickle.dumps(ltc))])
-def test_fused_copies_stand_on_their_own(twin_of):
+def test_fast_copies_stand_on_their_own(twin_of):
     ltc = make(random_wiring(7))
     given = arguments(ltc)
     expected = results(ltc, given)
     twin = twin_of(ltc)
-    assert not np.shares_memory(twin.circuit.table, ltc.circuit.table)
+    assert not np.shares_memory(twin.synapse_table, ltc.synapse_table)
     del ltc
     assert_same(results(twin, given), expected, 1e-15)
 
 
-def test_fused_nan_stays_in_its_sample():
+def test_fast_nan_stays_in_its_sample():
     ltc = make(dtype=torch.float32)
     features, state, dt_s = (x.detach().clone() for x in arguments(ltc, 3, 2))
     features[1, 0, :] = torch.nan
@@ -270,7 +271,7 @@ def test_fused_nan_stays_in_its_sample():
     assert torch.isfinite(outputs[[0, 2]]).all()
 
 
-def test_fused_saturated_synapses_stay_finite():
+def test_fast_saturated_synapses_stay_finite():
     for dtype in (torch.float32, torch.float64):
         ltc = make(dtype=dtype)
         features, state, dt_s = (x.detach() for x in arguments(ltc))
@@ -282,7 +283,7 @@ def test_fused_saturated_synapses_stay_finite():
             torch.testing.assert_close(found["outputs"], plain["outputs"], atol=2e-5, rtol=1e-5)
 
 
-def test_fused_inside_autocast_computes_in_the_parameters_type():
+def test_fast_inside_autocast_computes_in_the_parameters_type():
     ltc = make(dtype=torch.float32)
     given = arguments(ltc)
     expected = results(ltc, given)
@@ -294,30 +295,22 @@ def test_fused_inside_autocast_computes_in_the_parameters_type():
     torch.testing.assert_close(rough, expected["outputs"], atol=0.05, rtol=0.05)
 
 
-def test_plain_inside_autocast_computes_in_the_parameters_type():
-    ltc = make(dtype=torch.float32)
-    given = arguments(ltc)
-    with ltc_fused.forced("plain"), torch.autocast("cpu", torch.bfloat16):
-        outputs, _ = ltc.forward_sequence(*given)
-    torch.testing.assert_close(outputs, ltc.plain_sequence(*given)[0])
-
-
-def test_fused_bfloat16_cell_is_plain_and_near():
+def test_fast_bfloat16_cell_is_plain_and_near():
     ltc = make(dtype=torch.float32)
     given = tuple(x.detach() for x in arguments(ltc))
     expected, _ = ltc.plain_sequence(*given)
     rough = ltc.bfloat16()
     given = tuple(x.bfloat16() for x in given)
-    assert ltc_fused.form_for(rough, *given) == "plain"
+    assert fast_sequence(rough, *given) is None
     outputs, _ = rough.forward_sequence(*given)
     assert outputs.dtype == torch.bfloat16
     torch.testing.assert_close(outputs.float(), expected, atol=0.1 * expected.abs().max().item(), rtol=0)
 
 
-def test_fused_wrong_shapes_are_left_to_the_plain_form():
+def test_fast_wrong_shapes_are_left_to_the_plain_form():
     ltc = make(random_wiring(8))
     features, state, dt_s = (x.detach() for x in arguments(ltc, 3, 4))
-    assert ltc_fused.form_for(ltc, features, state, dt_s) == "compiled"
+    assert fast_sequence(ltc, features, state, dt_s) is not None
     for wrong in (
         (features[..., :2], state, dt_s),
         (features, state[:, :3], dt_s),
@@ -328,11 +321,11 @@ def test_fused_wrong_shapes_are_left_to_the_plain_form():
         (features.to("meta"), state, dt_s),
         (features[:0], state[:0], dt_s[:0]),
     ):
-        assert ltc_fused.form_for(ltc, *wrong) == "plain"
+        assert fast_sequence(ltc, *wrong) is None
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own use of it
-def test_fused_torch_func_transforms_go_through_the_plain_form():
+def test_fast_torch_func_transforms_go_through_the_plain_form():
     ltc = make(random_wiring(9))
     features, state, dt_s = (x.detach() for x in arguments(ltc, 3, 4))
     weights = {k: v.detach() for k, v in ltc.named_parameters()}
@@ -356,7 +349,7 @@ def test_fused_torch_func_transforms_go_through_the_plain_form():
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own use of it
-def test_fused_forward_mode_goes_through_the_plain_form():
+def test_fast_forward_mode_goes_through_the_plain_form():
     ltc = make(random_wiring(9))
     features, state, dt_s = (x.detach() for x in arguments(ltc))
     with forward_ad.dual_level():
@@ -370,7 +363,28 @@ def test_fused_forward_mode_goes_through_the_plain_form():
     torch.testing.assert_close(tangent.detach(), (up - down) / (2 * small), atol=1e-7, rtol=1e-6)
 
 
-def test_fused_export_sees_plain_operations():
+def test_fast_without_gradient_takes_arguments_that_want_one():
+    ltc = make(random_wiring(9))
+    given = arguments(ltc)
+    with torch.no_grad():
+        found = ltc.forward_sequence(*given)
+    for x, expected in zip(found, ltc.plain_sequence(*given), strict=True):
+        assert not x.requires_grad
+        torch.testing.assert_close(x, expected.detach(), atol=1e-12, rtol=0)
+
+
+def test_fast_is_one_operation_to_whoever_traces_operations():
+    # Not numbers that were taken out of the graph: the traced program follows its arguments.
+    ltc = make(random_wiring(9))
+    given, others = (tuple(x.detach() for x in arguments(ltc, seed=seed)) for seed in (1, 2))
+    with torch.no_grad():
+        program = make_fx(lambda x, v, dt_s: ltc.forward_sequence(x, v, dt_s))(*given)
+        assert any("ltc_forward" in str(node.target) for node in program.graph.nodes)
+        for found, expected in zip(program(*others), ltc.forward_sequence(*others), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_fast_export_sees_plain_operations():
     ltc = make(random_wiring(9))
     features, state, dt_s = (x.detach() for x in arguments(ltc))
     step = (features[:, 0], state, dt_s[:, 0])
@@ -384,7 +398,7 @@ def test_fused_export_sees_plain_operations():
     "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
 )  # inductor takes a minute
 @pytest.mark.filterwarnings("default")
-def test_fused_compiles_with_torch_compile(backend):
+def test_fast_compiles_with_torch_compile(backend):
     if backend == "inductor" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("no C++ compiler here")
     ltc = make(random_wiring(9), n_substeps=2)
