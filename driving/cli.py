@@ -2,56 +2,93 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
-import cv2
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from driving.commands.drives import import_, record_
-from driving.commands.exporting import export_
-from driving.commands.looking import attend_, circuit, demo, insight_
-from driving.commands.testing import drive_, open_loop
-from driving.commands.training import train_
 from sim.errors import BadInputError, WorkerLostError
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks.",
-)
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "import": import_,
-    "record": record_,
-    "train": train_,
-    "test": open_loop,
-    "drive": drive_,
-    "attend": attend_,
-    "insight": insight_,
-    "circuit": circuit,
-    "export": export_,
+COMMANDS = {
+    "demo": ("looking", "demo", "Both shipped policies on the same unseen roads, clean and with noise."),
+    "import": ("drives", "import_", "Make a drive of a public recording."),
+    "record": ("drives", "record_", "Record the privileged expert, one short episode a seed."),
+    "train": ("training", "train_", "Train a policy on drives, or online in a world."),
+    "test": ("testing", "open_loop", "Open-loop error on recorded drives."),
+    "drive": ("testing", "drive_", "Drive in closed loop, many episodes at once."),
+    "attend": (
+        "looking",
+        "attend_",
+        "Where policies look, side by side, on an environment or a recorded drive.",
+    ),
+    "insight": ("looking", "insight_", "What the neurons do while driving."),
+    "circuit": ("looking", "circuit", "Draw the circuit of a policy."),
+    "export": ("exporting", "export_", "Write a policy for other programs."),
 }
-"""Every command by name, in the order of the help."""
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+"""Module in ``driving.commands``, function and one line for each command, in the order of the help.
 
+A command's module is imported when it is used, so the help comes at once: PyTorch alone takes two seconds.
+"""
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
 # What typer raises for a wrong option, by way of the names it exports: older releases take the classes from
 # the package click, newer ones bring their own.
 _UsageError: Any = typer.BadParameter.__base__
+_SETTINGS: dict[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+
+
+class _Commands(TyperGroup):
+    """Commands that are imported when they are called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command's name and line, enough for the help of the whole."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][2]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, to be run or to show its own help."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else command, rest
+
+
+def load_command(name: str) -> Any:
+    """The command with its options."""
+    module, function, _ = COMMANDS[name]
+    app = typer.Typer(add_completion=False, **_SETTINGS)
+    app.command(name)(getattr(importlib.import_module(f"driving.commands.{module}"), function))
+    return get_command(app)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, **_SETTINGS)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"liquid-lane {metadata.version('liquid-lane')}")
+        raise typer.Exit
+
+
+@app.callback()
+def liquid_lane(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and end.")
+    ] = False,
+) -> None:
+    """Lane keeping with a 19-neuron liquid circuit: record, train, drive, see where it looks."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0: done, 2: bad input, with one line on standard error."""
-    cv2.setNumThreads(1)  # torch's threads do the work; more would only contend
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=_spread(arguments or ["--help"]), standalone_mode=False)
+        code = app(args=_spread(arguments or ["--help"]), prog_name="liquid-lane", standalone_mode=False)
         if code == INTERRUPTED:  # what newer releases of typer make of an interrupt
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

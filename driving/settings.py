@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 import sim  # noqa: F401  (registers the environments)
 from driving.models.policy import Policy
@@ -62,8 +64,17 @@ def _parse_value(text: str) -> Any:
 
 
 def known_envs() -> list[str]:
-    """Ids of the environments that keep the Env contract."""
-    return sorted(key for key in gymnasium.registry if key.startswith("lane/"))
+    """Ids of the environments that keep the Env contract, as far as they are registered."""
+    return sorted(env_id for env_id, spec in gymnasium.registry.items() if _is_lane_env(spec))
+
+
+def _is_lane_env(spec: EnvSpec) -> bool:
+    entry: Any = spec.entry_point
+    if isinstance(entry, str):
+        if not spec.id.startswith("lane/"):  # a look at the class imports its module
+            return False
+        entry = load_env_creator(entry)
+    return isinstance(entry, type) and issubclass(entry, LaneEnv)
 
 
 @dataclass(frozen=True)
@@ -71,25 +82,39 @@ class World:
     """Makes environments of one kind; passes through a pipe, so that worker processes make their own.
 
     Attributes:
-        env_id: Gymnasium id.
+        env: Gymnasium id or specification; a worker process may not have registered what this one has.
         options: of the environment.
         render: whether it can be shown to people.
     """
 
-    env_id: str
+    env: str | EnvSpec
     options: Mapping[str, Any]
     render: bool = False
 
     def __call__(self) -> LaneEnv:
         mode = "rgb_array" if self.render else None
-        return make_env(f"sim:{self.env_id}", {"render_mode": mode, **self.options})
+        return make_env(self.env, {"render_mode": mode, **self.options})
 
 
 def env_maker(env_id: str, options: Mapping[str, Any], seconds: float, render: bool = False) -> World:
-    """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once."""
-    if env_id not in known_envs():
-        raise BadInputError(f"environment: expected one of {', '.join(known_envs())}, got {env_id!r}")
-    world = World(env_id, {"episode_seconds": seconds} | dict(options), render)
+    """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once.
+
+    Args:
+        env_id: Gymnasium id of a ``LaneEnv``; ``MODULE:ID`` imports the module that registers it.
+    """
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(name)
+    except (ImportError, gymnasium.error.Error):
+        spec = None
+    if spec is None or not _is_lane_env(spec):
+        raise BadInputError(
+            f"environment: expected one of {', '.join(known_envs())} or MODULE:ID of a subclass of LaneEnv, got "
+            f"{env_id!r}"
+        )
+    world = World(spec, {"episode_seconds": seconds} | dict(options), render)
     try:
         world().close()
     except (TypeError, gymnasium.error.Error) as error:

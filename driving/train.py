@@ -23,6 +23,9 @@ from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
 from sim.errors import BadInputError
 
+LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
+"""Peak rates of the recurrent cores, by kind and of all others."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -31,9 +34,11 @@ class TrainConfig:
     Attributes:
         seed: of the order of windows and the augmentation.
         n_steps: optimiser steps.
-        batch, window: windows a step and frames a window (Lechner et al. 2020: 20 and 16).
+        batch: windows a step (Lechner et al. 2020: 20).
+        window: frames a window (16 there).
         n_warmup: first frames of a window whose error does not count: the state starts at zero.
-        lr_encoder, lr_core: peak rates of Adam for the convolutional head and for the recurrent core.
+        lr_encoder: peak rate of Adam for the convolutional head.
+        lr_core: peak rate for the recurrent core; by default that of its kind (``LR_CORE``).
         lr_rise: share of the steps in which the rates rise linearly; they fall as a half cosine afterwards.
         clip_norm: largest norm of the gradient.
         weight_exponent: weight of a frame's error is exp(a |curvature x 1000|); the paper's a, 0.1 for open
@@ -51,7 +56,7 @@ class TrainConfig:
     window: int = 16
     n_warmup: int = 4
     lr_encoder: float = 1e-3
-    lr_core: float = 1e-2
+    lr_core: float | None = None
     lr_rise: float = 0.05
     clip_norm: float = 10.0
     weight_exponent: float = 0.02
@@ -64,12 +69,15 @@ class TrainConfig:
         for name in ("n_steps", "batch", "window", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise BadInputError(f"training: {name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise BadInputError(f"training: seed must be at least 0, got {self.seed}")
         if not 0 <= self.n_warmup < self.window:
             raise BadInputError(
                 f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}"
             )
         for name in ("lr_encoder", "lr_core", "clip_norm"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
         if not 0 <= self.lr_rise <= 1:
             raise BadInputError(f"training: lr_rise must be from 0 to 1, got {self.lr_rise}")
@@ -206,6 +214,8 @@ def train(
     """
     size = (policy.config.height_px, policy.config.width_px)
     source = data if isinstance(data, WindowSource) else RecordedWindows(data, config, *size)
+    if config.lr_core is None:
+        config = dataclasses.replace(config, lr_core=LR_CORE.get(policy.config.core, LR_OTHER_CORES))
     policy.train()
     policy.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
@@ -214,7 +224,7 @@ def train(
             {"params": policy.core.parameters(), "lr": config.lr_core},
         ]
     )
-    peaks = [config.lr_encoder, config.lr_core]
+    peaks = [group["lr"] for group in optimizer.param_groups]
     # What must be the same for a run to go on where another stopped.
     run = {"config": dataclasses.asdict(config), "policy": policy.config.to_dict(), **source.identity}
     losses, earlier_s = load_resume(policy, optimizer, run, out) if resume else ([], 0.0)

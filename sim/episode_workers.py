@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -177,6 +178,13 @@ def _drive_in_workers(
     n_workers: int,
     on_seconds: Callable[[float], None],
 ) -> list[GroupResult]:
+    try:
+        pickle.dumps(crew)
+    except Exception as error:  # whatever the parts of the crew raise
+        raise BadInputError(
+            f"drive: expected a world, an actor and a watcher that pass to another process, got {error}; drive in "
+            "this one, with 1 worker"
+        ) from None
     results: list[GroupResult | None] = [None] * len(groups)
     pipes: list[Connection] = []
     processes: list[Any] = []

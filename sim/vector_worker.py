@@ -11,6 +11,7 @@ from typing import Any, cast
 import cv2
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from sim.lane_env import Info, LaneEnv
 from sim.processes import portable
@@ -22,9 +23,9 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 """Name of a column -> shape of one world's entry, dtype."""
 
 
-def make_env(env_id: str, options: Mapping[str, Any]) -> LaneEnv:
+def make_env(env: str | EnvSpec, options: Mapping[str, Any]) -> LaneEnv:
     """A world without Gymnasium's checks at every step, which the tests do once for all; it checks what it is given."""
-    return cast(LaneEnv, gymnasium.make(env_id, disable_env_checker=True, **options).unwrapped)
+    return cast(LaneEnv, gymnasium.make(env, disable_env_checker=True, **options).unwrapped)
 
 
 # Shared memory: one column for each kind of number, its rows are the worlds --------------------------------

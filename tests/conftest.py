@@ -10,10 +10,8 @@ from driving.models.policy import PolicyConfig, build_policy
 from sim import drive as drive_io
 from sim.camera import Camera
 from sim.drive import Drive, DriveMeta, VehicleFacts
-from sim.lane_env import LaneConfig, LaneEnv
-from sim.vehicle import VehicleConfig
+from tests.stand_in import SIZE, StandInEnv
 
-SIZE = (16, 41)
 """Rows and columns of the small pictures: a policy's 78:200 shape."""
 
 
@@ -91,71 +89,7 @@ def saved_policies(tmp_path_factory):
     return {core: root / core for core in ("ltc", "lstm")}
 
 
-class _StandInEnv(LaneEnv):
-    """A world by hand: the car moves 0.1 m to the left a step, and ten times what is commanded.
-
-    ``crash_at``: by seed, the step that leaves the lane, which is very wide. Every env made is listed in ``made``.
-    """
-
-    made: list = []  # noqa: RUF012 (emptied by the fixture)
-
-    def __init__(self, crash_at=(), truncate_at=10**9, size=SIZE, fail_at=10**9):
-        camera, config = Camera().resized(*size), LaneConfig(episode_seconds=3600.0)
-        super().__init__("stand-in", config, VehicleConfig(), camera)
-        self.crash_at, self.truncate_at, self.fail_at = dict(crash_at), truncate_at, fail_at
-        self.closed, self.resets = False, []
-        self.made.append(self)
-
-    def _begin(self, options, offset_m, heading_error_rad):
-        self.seed, self.k, self.speed_mps = self._episode_seed, 0, 10.0
-        self.offset_m = 0.01 * self.seed
-        self.resets.append(self.seed)
-
-    def _advance(self, curvature_per_m):
-        self.k += 1
-        if self.k == self.fail_at:
-            raise RuntimeError("the world broke")
-        self.offset_m += 0.1 + 10 * curvature_per_m
-
-    def _lane_place(self):
-        leaves = self.k > 0 and self.crash_at.get(self.seed) == self.k
-        return self.offset_m, 0.0, 0.01 if leaves else 1000.0
-
-    def _driven_curvature_per_m(self):
-        return 0.0
-
-    def _expert_curvature_per_m(self):
-        return -0.01
-
-    def _early_end(self, info):
-        return "its end" if self.k == self.truncate_at else None
-
-    def _see(self):
-        rng = np.random.default_rng([self.seed, self.k])
-        size = self.observation_space.shape
-        frame = np.clip(rng.normal(128 + 20 * self.offset_m, 40, size), 0, 255).astype(np.uint8)
-        mask = np.zeros(size[:2], bool)
-        mask[:, : size[1] // 2] = True
-        return frame, {"road_mask": mask}
-
-    def _pose(self):
-        return 0.0, self.offset_m, 0.0
-
-    def _map_lines(self):
-        raise NotImplementedError
-
-    def _camera_view(self):
-        return self._see()[0].repeat(3, axis=0).repeat(3, axis=1)
-
-    def render(self):
-        return self._camera_view()
-
-    def close(self):
-        super().close()
-        self.closed = True
-
-
 @pytest.fixture
 def stand_in_env():
-    _StandInEnv.made.clear()
-    return _StandInEnv
+    StandInEnv.made.clear()
+    return StandInEnv

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -8,19 +9,17 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
-from driving.live import LiveWindows
 from safetensors.torch import load_file, save_file
 
-from driving.cli import _spread, main
+from driving.cli import COMMANDS, _spread, load_command, main
 from driving.commands.arguments import parse_seeds
+from driving.online import OnlineWindows
 from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io
 from sim.errors import BadInputError
 from sim.importers import IMPORTERS
+from tests.stand_in import SeasonalEnv
 
-COMMANDS = (
-    *("demo", "import", "record", "train", "test", "drive", "attend", "insight", "circuit", "export"),
-)
 EPISODE_KEYS = {"seed", "setting", "crashed", "truncation", "distance_m", "mean_abs_offset_m"}
 TOTALS = {"crashes", "km", "crashes_per_km", "mean_abs_lateral_offset_m", "kept_share"}
 TOTALS |= {"n_seeds", "crashed_seeds", "crashed_seeds_95"}
@@ -91,6 +90,43 @@ def test_cli_help_lists_the_commands(succeeds, arguments):
     text = succeeds(*arguments)
     for command in COMMANDS:
         assert command in text
+
+
+def test_cli_line_of_a_command_begins_its_own_help():
+    for name, (_, _, line) in COMMANDS.items():
+        text = " ".join((load_command(name).help or "").split())
+        assert text.startswith(line.removesuffix(".")), name
+
+
+def test_cli_version(succeeds):
+    assert re.fullmatch(r"liquid-lane \d+\.\d+\.\d+\n", succeeds("--version"))
+
+
+def test_cli_help_comes_without_the_slow_libraries():
+    code = (
+        "import sys\nfrom driving.cli import main\nmain(['--help'])\n"
+        "print({'torch', 'cv2', 'captum', 'numba', 'matplotlib'} & sys.modules.keys())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "set()")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_cli_completes_commands_and_options(shell):
+    def completed(*words):
+        line = " ".join(("liquid-lane", *words))
+        environment = os.environ | {
+            "_LIQUID_LANE_COMPLETE": f"complete_{shell}", "COMP_WORDS": line, "COMP_CWORD": str(len(words)),
+            "_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        }  # fmt: skip
+        code = "from driving.cli import app; app(prog_name='liquid-lane')"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+        return done.stdout
+
+    assert "insight" in completed("in")
+    assert "--lr-core" in completed("train", "--lr")
 
 
 def run_python(*arguments, cwd=None):
@@ -212,20 +248,20 @@ def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     assert json.loads((tmp_path / "a" / "config.json").read_text())["core_wiring_kind"] == "ncp"
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert (metrics["env"], metrics["env_options"]) == ("lane/Procedural-v0", {"roadside": False})
-    assert metrics["live"]["episode_seconds"] == 1.5
-    assert metrics["live"]["expert_share"] == 0.5
-    assert metrics["live"]["n_retries"] == 2
-    assert metrics["live"]["expert_ramp"] == 0.3
+    assert metrics["online"]["episode_seconds"] == 1.5
+    assert metrics["online"]["expert_share"] == 0.5
+    assert metrics["online"]["n_retries"] == 2
+    assert metrics["online"]["expert_ramp"] == 0.3
     assert metrics["n_frames"] == 2 * 2 * 4
     assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
                                   "--log-every", 1)]) == 0  # fmt: skip
     assert capsys.readouterr().err.count(" episodes\n") == 2
-    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["live"]["expert_ramp"] == 0.0
+    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["online"]["expert_ramp"] == 0.0
 
 
 def test_cli_train_closes_its_worlds_on_errors(fails, tmp_path, monkeypatch):
-    closed, close = [], LiveWindows.close
-    monkeypatch.setattr(LiveWindows, "close", lambda self: closed.append(len(self._envs)) or close(self))
+    closed, close = [], OnlineWindows.close
+    monkeypatch.setattr(OnlineWindows, "close", lambda self: closed.append(len(self._envs)) or close(self))
     assert "start without --resume" in fails("train", *LIVE, "--out", tmp_path / "a", "--resume")
     assert closed == [2]
 
@@ -241,7 +277,7 @@ def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):
         ("--retries", 0),
     )
     for option in live:
-        assert "are for --env" in fails("train", *out, "--data", saved_drive, *option)
+        assert "for --env only" in fails("train", *out, "--data", saved_drive, *option)
     for name in ("--mirror", "--shift-m", "--yaw-rad"):
         assert f"leave out {name}" in fails("train", *out, *LIVE, name, 0.1)
     assert "expected one of lane/" in fails("train", *out, "--env", "lane/Nowhere-v0")
@@ -400,42 +436,10 @@ def test_cli_variations_are_all_combinations():
 
 
 @pytest.fixture
-def seasonal_env(stand_in_env, monkeypatch):
-    """A registered world whose car crashes in winter; it draws seasons and weathers where it may."""
-
-    class Seasonal(stand_in_env):
-        def __init__(self, season="any", hue=0.0, episode_seconds=None, render_mode=None):
-            if season not in ("any", "summer", "winter"):
-                raise BadInputError(f"season: expected any, summer or winter, got {season!r}")
-            super().__init__(size=(78, 200))
-            self.season, self.hue, self.episode_seconds = season, hue, episode_seconds
-
-        @property
-        def unwrapped(self):
-            return self
-
-        def reset(self, *, seed=None, options=None):
-            self.drawn = {
-                "season": ("summer", "winter")[seed % 2] if self.season == "any" else self.season,
-                "weather": ("clear", "fog", "rain")[seed % 3],
-                "family": "country",
-            }
-            self.crash_at = {seed: 4} if self.drawn["season"] == "winter" else {}
-            return super().reset(seed=seed)
-
-        def _observe(self):
-            frame, info = super()._observe()
-            return frame, info | {"setting": self.drawn}
-
-    known = gymnasium.make
-    monkeypatch.setattr(
-        gymnasium, "make",
-        lambda env_id, disable_env_checker=None, **options: (
-            Seasonal(**options) if env_id == "lane/Seasonal-v0" else known(env_id, **options)
-        ),
-    )  # fmt: skip
-    gymnasium.register("lane/Seasonal-v0", entry_point=Seasonal)
-    yield Seasonal
+def seasonal_env():
+    gymnasium.register("lane/Seasonal-v0", entry_point=SeasonalEnv)
+    SeasonalEnv.made.clear()
+    yield SeasonalEnv
     del gymnasium.registry["lane/Seasonal-v0"]
 
 
@@ -517,7 +521,9 @@ def test_cli_unknown_commands_and_options_are_errors(fails, saved_drive):
     assert "--data" in fails("test", "--policy", "x", "--data")
     assert "--seconds" in fails("drive", "--policy", "x", "--seconds", "soon")
     assert "--threads" in fails("train", "--data", saved_drive, "--out", "never-written", "--threads", -1)
-    assert "--seed" in fails("train", "--data", saved_drive, "--out", "never-written", "--seed", -1)
+    assert "seed must be at least 0" in fails(
+        "train", "--data", saved_drive, "--out", "never-written", "--seed", -1
+    )
 
 
 def test_cli_unknown_policy_is_an_error(fails, saved_drive, tmp_path):

@@ -10,6 +10,7 @@ from driving import train as train_module
 from driving.data import AugmentConfig
 from driving.models import checkpoint
 from driving.train import (
+    LR_CORE,
     RESUME_NAME,
     TrainConfig,
     evaluate,
@@ -160,7 +161,7 @@ def test_train_saves_what_it_returns(make_drive, small_policy, tmp_path):
         "weights.safetensors",
     ]
     assert json.loads((out / "metrics.json").read_text()) == metrics
-    assert metrics["train_config"] == dataclasses.asdict(TINY)
+    assert metrics["train_config"] == dataclasses.asdict(TINY) | {"lr_core": LR_CORE["ltc"]}
     assert_same_weights(weights(checkpoint.load(out)), weights(policy))
     assert all(tensor.is_contiguous() for tensor in policy.state_dict().values())
 

@@ -1,4 +1,4 @@
-"""``train``: a new policy, or one that goes on, from drives or in a running world."""
+"""``train``: a new policy, or one that goes on, from drives or online in a world."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 import typer
 
 from driving.commands.arguments import EnvOptionsOption, check_seconds, check_writable
+from driving.commands.options import configured, option_name, options_from
 from driving.console import print_table, progress_bar
 from driving.data import AugmentConfig, load_drive
 from driving.models import checkpoint
@@ -23,37 +24,17 @@ from driving.settings import env_maker, parse_env_options
 from driving.train import TrainConfig, train
 from sim.errors import BadInputError
 
-LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
-_TRAIN, _AUGMENT, _LIVE = TrainConfig(), AugmentConfig(), OnlineConfig()
 
-
+@options_from(TrainConfig, AugmentConfig, OnlineConfig)
 def train_(
     out: Annotated[Path, typer.Option(help="Folder of the policy to make.")],
     data: Annotated[
         list[str] | None, typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")
     ] = None,
     env: Annotated[
-        str | None, typer.Option("--env", help="Instead of drives: train in this running world.")
+        str | None, typer.Option("--env", help="Instead of drives: train online in this world.")
     ] = None,
     env_option: EnvOptionsOption = None,
-    episode_seconds: Annotated[
-        float | None, typer.Option(help=f"--env: length of an episode; default {_LIVE.episode_seconds:g}.")
-    ] = None,
-    expert_share: Annotated[
-        float | None,
-        typer.Option(
-            help="--env: share of episodes the expert drives, after a first part in which it is more "
-            f"(not with --init); default {_LIVE.expert_share:g}."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="--env: the policy drives a stretch on which it crashed so many times again at most, until it "
-            f"survives; default {_LIVE.n_retries}.",
-        ),
-    ] = None,
     core: Annotated[
         str | None, typer.Option(help=f"{', '.join(CORES)}; default: ltc, or that of --init.")
     ] = None,
@@ -63,38 +44,17 @@ def train_(
     wiring: Annotated[
         str | None, typer.Option(help=f"Circuit of a new policy: {', '.join(KINDS)}; default: paper.")
     ] = None,
+    initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of first weights, windows and changes.")] = _TRAIN.seed,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = _TRAIN.n_steps,
-    batch: Annotated[int, typer.Option(help="Windows a step.")] = _TRAIN.batch,
-    window: Annotated[int, typer.Option(help="Frames a window.")] = _TRAIN.window,
-    warmup: Annotated[
-        int, typer.Option(help="First frames of a window (--env: of an episode) that do not count.")
-    ] = _TRAIN.n_warmup,
-    lr_encoder: Annotated[float, typer.Option(help="Peak rate of the encoder.")] = _TRAIN.lr_encoder,
-    lr_core: Annotated[float | None, typer.Option(help="Peak rate of the core; default by core.")] = None,
-    weight_exponent: Annotated[
-        float, typer.Option(help="a in exp(a |curvature x 1000|).")
-    ] = _TRAIN.weight_exponent,
-    speed_exponent: Annotated[float, typer.Option(help="b in (speed / 10 m/s)^b.")] = _TRAIN.speed_exponent,
-    bfloat16: Annotated[bool, typer.Option(help="Convolutions in bfloat16.")] = _TRAIN.bfloat16,
-    initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
-    mirror: Annotated[float, typer.Option(help="Probability of a mirror image.")] = _AUGMENT.mirror,
-    shift_m: Annotated[
-        float, typer.Option(help="Largest sideways move of the viewpoint.")
-    ] = _AUGMENT.shift_m,
-    yaw_rad: Annotated[float, typer.Option(help="Largest turn of the viewpoint.")] = _AUGMENT.yaw_rad,
-    light: Annotated[float, typer.Option(help="Strength of light changes, 0 to 1.")] = _AUGMENT.light,
-    shadow: Annotated[float, typer.Option(help="Probability of shadows and streaks.")] = _AUGMENT.shadow,
-    noise: Annotated[float, typer.Option(help="White noise up to this deviation.")] = _AUGMENT.noise,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
     log_every: Annotated[int, typer.Option(min=0, help="Print the loss every so many steps; 0: never.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
+    **given: Any,
 ) -> None:
-    """Train a policy on drives, or live in a world; reproducible from this command line and the drives.
+    """Train a policy on drives, or online in a world; reproducible from this command line and the drives.
 
-    Live, the policy drives and an expert that knows the road says what would have been right (DAgger).
+    Online, the policy drives and an expert that knows the road says what would have been right (DAgger).
 
     Example: liquid-lane train --data recordings/world --core ltc --out policies/mine --seed 0
 
@@ -104,48 +64,37 @@ def train_(
         raise BadInputError(
             f"train: expected either --data or --env, got {'both' if data else 'none of them'}; name one"
         )
-    given = {"episode_seconds": episode_seconds, "expert_share": expert_share, "n_retries": retries}
-    live: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if env is None and (live or env_option):
-        raise BadInputError(
-            "train: --env-option, --episode-seconds, --expert-share and --retries are for --env; leave them out"
-        )
+    online = {field.name for field in dataclasses.fields(OnlineConfig)} & set(given)
+    if env is None and (online or env_option):
+        wrong = [option_name(name) for name in sorted(online)] + ["--env-option"] * bool(env_option)
+        raise BadInputError(f"train: {', '.join(wrong)}: for --env only; leave out")
+    config = configured(TrainConfig, given, augment=configured(AugmentConfig, given))
     check_writable(out / "weights.safetensors")
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    policy = _first_policy(core, init, initial_c, seed, encoder, wiring)
-    config = TrainConfig(
-        seed=seed,
-        n_steps=steps,
-        batch=batch,
-        window=window,
-        n_warmup=warmup,
-        lr_encoder=lr_encoder,
-        lr_core=LR_CORE.get(policy.config.core, LR_OTHER_CORES) if lr_core is None else lr_core,
-        weight_exponent=weight_exponent,
-        speed_exponent=speed_exponent,
-        bfloat16=bfloat16,
-        augment=AugmentConfig(
-            mirror=mirror, shift_m=shift_m, yaw_rad=yaw_rad, light=light, shadow=shadow, noise=noise
-        ),
-    )
+    policy = _first_policy(core, init, initial_c, config.seed, encoder, wiring)
     validation = [load_drive(spec) for spec in validate or []]
     with contextlib.ExitStack() as stack:
         worlds: OnlineWindows | None = None
         if env is not None:
-            # A policy that can drive needs no expert to begin with.
-            live_config = OnlineConfig(**live, expert_ramp=0.0 if init else _LIVE.expert_ramp)
-            worlds = _live_windows(env, env_option, live_config, config)
+            if init is not None:  # a policy that can drive needs no expert to begin with
+                given.setdefault("expert_ramp", 0.0)
+            options = parse_env_options(env_option)
+            online_config = configured(OnlineConfig, given)
+            make_env = env_maker(env, options, check_seconds(online_config.episode_seconds))
+            worlds = OnlineWindows(make_env, online_config, config, {"env": env, "env_options": options})
             stack.callback(worlds.close)
         source = [load_drive(spec) for spec in data or []] if worlds is None else worlds
-        bar, advance = progress_bar("training", steps)
+        bar, advance = progress_bar("training", config.n_steps)
 
         def on_step(step: int, loss: float) -> None:
             advance()
-            if log_every and ((step + 1) % log_every == 0 or step + 1 == steps):
+            if log_every and ((step + 1) % log_every == 0 or step + 1 == config.n_steps):
                 crashes = "" if worlds is None else " crashed {} of {} episodes".format(*worlds.take_counts())
-                print(f"step {step + 1}/{steps} loss {loss:.4f}{crashes}", file=sys.stderr, flush=True)
+                print(
+                    f"step {step + 1}/{config.n_steps} loss {loss:.4f}{crashes}", file=sys.stderr, flush=True
+                )
 
         with bar:
             metrics = train(policy, source, config, out, validation, resume, on_step)
@@ -197,15 +146,6 @@ def _first_policy(
         settings["wiring"] = WiringConfig(wiring)
     core_config = CORES[core][0](**settings) if settings else None
     return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
-
-
-def _live_windows(
-    env: str, env_option: list[str] | None, live: OnlineConfig, config: TrainConfig
-) -> OnlineWindows:
-    """The worlds that a policy is trained in."""
-    options = parse_env_options(env_option)
-    make_env = env_maker(env, options, check_seconds(live.episode_seconds))
-    return OnlineWindows(make_env, live, config, {"env": env, "env_options": options})
 
 
 def keep_freed_memory() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from sim.camera import Camera
 from sim.families import FAMILIES
-from sim.look.scene import N_D, N_S
+from sim.look.surface import N_D, N_S
 from sim.procedural_env import ProceduralEnv
 
 N_STEPS = 200
