@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from matplotlib.path import Path as Curve
 
 from driving.models.wiring import Wiring
 from sim.errors import BadInputError
+from sim.files import new_file
 
 EXCITES, INHIBITS = "#D55E00", "#0072B2"
 """Vermillion and blue of Okabe and Ito, told apart by all kinds of colour vision; inhibition is dashed as well."""
@@ -33,33 +33,17 @@ SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def layer_places(wiring: Wiring) -> dict[str, np.ndarray]:
-    """Place (x, y) of each input and, by role, of each neuron, in the order of the state; y grows upwards.
-
-    Inside a layer the neurons are ordered by the mean place of those that they listen to, so that fewer synapses
-    cross; the inputs stay in their order.
-    """
+    """Place (x, y) of each input and, by role, of each neuron, in the order of the state; y grows upwards."""
     places = np.zeros((wiring.n_neurons, 2))
     inputs = np.column_stack([np.zeros(wiring.n_inputs), _spread(wiring.n_inputs)])
-    for layer, x in zip(LAYERS[1:], LAYER_X[1:], strict=True):
-        members = [i for i, role in enumerate(wiring.role) if role == layer]
-        means = [_mean_source_y(wiring, i, inputs, places) for i in members]
-        order = sorted(range(len(members)), key=lambda k: -means[k])
-        for k, y in zip(order, _spread(len(members)), strict=True):
-            places[members[k]] = x, y
+    for (_, members), x in zip(wiring.layers().items(), LAYER_X[1:], strict=True):
+        places[members] = np.column_stack([np.full(len(members), x), _spread(len(members))])
     return {"inputs": inputs, "neurons": places}
 
 
 def _spread(n: int) -> np.ndarray:
     """Heights of n places, top to bottom, evenly."""
     return HEIGHT / 2 - HEIGHT * (np.arange(n) + 0.5) / max(n, 1)
-
-
-def _mean_source_y(wiring: Wiring, neuron: int, inputs: np.ndarray, places: np.ndarray) -> float:
-    heard = inputs[wiring.sensory[wiring.sensory[:, 1] == neuron, 0], 1]
-    sources = wiring.synapses[wiring.synapses[:, 1] == neuron, 0]
-    placed = places[sources[places[sources, 0] > 0], 1]
-    every = np.concatenate([heard, placed])
-    return float(every.mean()) if len(every) else 0.0
 
 
 def draw_circuit(
@@ -226,11 +210,5 @@ def save_circuit(core: object, path: Path, states: np.ndarray | None = None, tit
     if path.suffix not in SUFFIXES:
         raise BadInputError(f"circuit: expected a name ending in {', '.join(SUFFIXES)}, got {path.name!r}")
     figure = draw_circuit(wiring, _strength(core, "sensory_w"), _strength(core, "w"), states, title)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
-            figure.savefig(unfinished, dpi=130)
-            unfinished.replace(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    with new_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130)

@@ -15,8 +15,8 @@ import torch
 from driving.attention import Attribution
 from driving.attention.score import map_similarity, on_road_share, road_area_share
 from driving.instants import Driven, on_drive, together
-from driving.models.policy import Policy, build_policy
-from driving.noise import Noise
+from driving.models.policy import Policy, build_policy, to_tensor
+from driving.noise import Noise, noise_title
 from driving.video import HEIGHT_PX, WIDTH_PX, Panel, VideoWriter, compose
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.drive import Drive
@@ -127,7 +127,7 @@ class Onlooker:
 
 def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     """uint8 (H, W, 3) each -> float (B, 3, H, W) in [0, 1], channels last in memory."""
-    return torch.from_numpy(np.stack(frames)).movedim(-1, 1).float() / 255.0
+    return to_tensor(np.stack(frames)).float() / 255.0
 
 
 def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
@@ -208,12 +208,7 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
     status = "driving" if log is not None else "watching"
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
-    units = core.shown_state(instant.state).numpy()
-    circuit: dict[str, Any] = {"hidden": units}
-    if core.wiring is not None:
-        circuit = {"neurons": units, "synapses": core.wiring.synapses, "roles": core.wiring.role}
-        strengths = core.synapse_strengths
-        circuit["strengths"] = None if strengths is None else strengths.detach().numpy()
+    strengths = core.synapse_strengths
     return Panel(
         title=title,
         picture=instant.frame if instant.picture is None else instant.picture,
@@ -227,7 +222,9 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
         lane_half_width_m=instant.info.get("lane_half_width_m"),
         status=status,
         crashed=crashed,
-        **circuit,
+        neurons=core.shown_state(instant.state).numpy(),
+        wiring=core.wiring,
+        strengths=None if strengths is None else strengths.detach().numpy(),
     )
 
 
@@ -235,13 +232,6 @@ def heading_for(n_policies: int) -> str:
     """The line over the video."""
     return (
         "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
-    )
-
-
-def condition_of(noise: Noise | None) -> str:
-    """The badge: what was done to the picture."""
-    return (
-        f"{noise.name.replace('_', ' ').capitalize()} noise {noise.severity:g}" if noise else "clean picture"
     )
 
 
@@ -296,7 +286,7 @@ def attend(
     words: dict[str, Any] = {
         "heading": heading_for(len(policies)),
         "subtitle": source_name,
-        "condition": condition_of(noise),
+        "condition": noise_title(noise),
         "noisy": noise is not None,
     }
     if video_path is None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.drive import Drive
 from sim.drive import load_drive as load_drive
 from sim.drive import parse_drive_spec as parse_drive_spec
 from sim.errors import BadInputError
-
-MAX_ASPECT_ERROR = 0.02
+from sim.expert import RECOVERY_S, recovery_curvature_per_m
+from sim.viewpoint import Move, Viewpoint
 
 
 def policy_frames(
@@ -29,11 +28,7 @@ def policy_frames(
     _, height, width, _ = drive.frames.shape
     if (height, width) == (height_px, width_px):
         return drive.frames
-    if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
-        raise BadInputError(
-            f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; "
-            "import it again"
-        )
+    drive.check_aspect(height_px, width_px)
     enlarge = width < width_px
     method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
     return np.stack(
@@ -60,7 +55,7 @@ class AugmentConfig:
     mirror: float = 0.0
     shift_m: float = 0.0
     yaw_rad: float = 0.0
-    recovery_s: float = 1.5
+    recovery_s: float = RECOVERY_S
     light: float = 0.3
     shadow: float = 0.2
     noise: float = 0.0
@@ -72,18 +67,6 @@ class AugmentConfig:
                 raise BadInputError(f"training: {field.name} must be a number of at least 0, got {value}")
         if self.mirror > 1 or self.shadow > 1 or self.light > 1:
             raise BadInputError("training: mirror, shadow and light go from 0 to 1")
-
-
-def recovery_curvature_per_m(
-    left_m: float, yaw_rad: float, speed_mps: np.ndarray, recovery_s: float
-) -> np.ndarray:
-    """Change of the label (1/m) after moving the viewpoint left and turning it left, at each frame.
-
-    The circle that meets the old path again at distance L = speed x recovery time (pure pursuit, Coulter
-    1992) has a curvature changed by -2 left / L^2 - 2 yaw / L.
-    """
-    ahead_m = np.maximum(speed_mps * recovery_s, 6.0)
-    return (-2.0 * left_m / ahead_m**2 - 2.0 * yaw_rad / ahead_m).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -119,9 +102,8 @@ class Windows:
         self.length = length
         self._drives = drives
         self._frames = [policy_frames(drive, height_px, width_px) for drive in drives]
-        self._cameras: list[Camera] = [
-            drive.camera.resized(*frames.shape[1:3])
-            for drive, frames in zip(drives, self._frames, strict=True)
+        self._viewpoints = [
+            Viewpoint(drive.camera.resized(height_px, width_px), height_px, width_px) for drive in drives
         ]
         self._dt_s = [drive.dt_s().astype(np.float32) for drive in drives]
         self._speed_mps = [
@@ -160,7 +142,7 @@ class Windows:
             window, label = self._frames[i_drive][rows], self._drives[i_drive].curvature_per_m[rows]
             if augment is not None:
                 window, label = _augmented(
-                    window, label, self._cameras[i_drive], self._speed_mps[i_drive][rows], augment, streams
+                    window, label, self._viewpoints[i_drive], self._speed_mps[i_drive][rows], augment, streams
                 )
             frames.append(window)
             labels.append(label)
@@ -175,7 +157,7 @@ _STREAMS = ("mirror", "viewpoint", "light", "shadow", "noise")
 def _augmented(
     window: np.ndarray,
     label: np.ndarray,
-    camera: Camera,
+    viewpoint: Viewpoint,
     speed_mps: np.ndarray,
     augment: AugmentConfig,
     streams: dict[str, np.random.Generator],
@@ -185,11 +167,10 @@ def _augmented(
         rng = streams["viewpoint"]
         left_m = rng.uniform(-augment.shift_m, augment.shift_m)
         yaw_rad = rng.uniform(-augment.yaw_rad, augment.yaw_rad)
-        matrix = camera.shift_matrix(left_m, yaw_rad)
-        # Above the horizon nothing is on the ground: it only turns.
-        turn_only = camera.shift_matrix(0.0, yaw_rad)
-        window = np.stack([_moved(frame, matrix, turn_only, camera) for frame in window])
-        label = label + recovery_curvature_per_m(left_m, yaw_rad, speed_mps, augment.recovery_s)
+        move = Move(left_m=left_m, yaw_rad=yaw_rad)
+        window = np.stack([viewpoint.frame(frame, move) for frame in window])
+        back = recovery_curvature_per_m(left_m, yaw_rad, speed_mps, augment.recovery_s)
+        label = label + np.asarray(back, np.float32)
     if streams["mirror"].random() < augment.mirror:
         window, label = window[:, :, ::-1], -label
     if augment.light > 0:
@@ -205,18 +186,6 @@ def _augmented(
         noisy = window + scale * rng.standard_normal(window.shape, dtype=np.float32)
         window = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
     return window, label
-
-
-def _moved(frame: np.ndarray, ground: np.ndarray, far: np.ndarray, camera: Camera) -> np.ndarray:
-    height, width = frame.shape[:2]
-    moved = cv2.warpAffine(
-        frame, ground, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    horizon = int(np.clip(np.ceil(camera.horizon_v_px), 0, height))
-    if horizon:
-        sky = np.ascontiguousarray(frame[:horizon])
-        moved[:horizon] = cv2.warpAffine(sky, far, (width, horizon), borderMode=cv2.BORDER_REPLICATE)
-    return moved
 
 
 def _light_table(rng: np.random.Generator, strength: float) -> np.ndarray:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import Onlooker, compare, condition_of, heading_for
-from driving.files import write_json
+from driving.compare import Onlooker, compare, heading_for
 from driving.instants import Driven, together
 from driving.models.policy import Policy
-from driving.noise import Noise
+from driving.noise import Noise, noise_title
 from driving.report import write_report
 from driving.rollout import timed_rollout
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
+from sim.files import write_json
 from sim.lane_env import LaneEnv
 
 METHOD = "visual_backprop"
@@ -121,7 +121,7 @@ def _film(
                 video,
                 heading=heading_for(len(policies)),
                 subtitle=f"Simulated road {seed}, never seen in training",
-                condition=condition_of(condition),
+                condition=noise_title(condition),
                 noisy=condition is not None,
                 driven=driven,
                 on_frame=on_frame,

@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from driving.files import write_json
 from driving.models.policy import Policy
 from driving.runtime.driver import EXPORT_FORMAT, MODEL_FILE
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
+from sim.files import new_file, write_json
 
 OPSET = 18
 """Of ONNX, for older releases of ONNX Runtime on cars (1.18 and later)."""
@@ -95,7 +94,8 @@ def export(policy: Policy, folder: Path, name: str, format_name: str = "onnx") -
             "try other releases of torch and onnxruntime"
         )
     paths = [folder / FORMATS[format_name], folder / META_FILE]
-    _write_bytes(paths[0], data)
+    with new_file(paths[0]) as unfinished:
+        unfinished.write_bytes(data)
     write_json(paths[1], meta)
     return paths, worst
 
@@ -230,14 +230,3 @@ def _dense_in_double(equation: str, tensors: Sequence[Tensor], path: Any = None)
     assert equation == "bcp,cpk->bck", "the dense layers of driving.models.encoder"
     maps, weight = (tensor.double() for tensor in tensors)
     return (maps.unsqueeze(-1) * weight).sum(2).float()
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
-            unfinished.write_bytes(data)
-            unfinished.replace(path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from driving.models.policy import Policy
+from driving.models.policy import Policy, to_tensor
 from driving.models.wiring import Wiring
 from driving.rollout import drive_policy
 from sim.conventions import FRAME_RATE_HZ
@@ -110,7 +110,7 @@ class _Tracer:
     def watch(self, instants: Sequence[Instant]) -> None:
         if instants[0].time_s < WARMUP_S - 1e-6:  # of all: they began together
             return
-        frames = torch.from_numpy(np.stack([instant.frame for instant in instants])).movedim(-1, 1)
+        frames = to_tensor(np.stack([instant.frame for instant in instants]))
         before = torch.stack([instant.state_before for instant in instants])
         dt_s = torch.tensor([[instant.info["dt_s"]] for instant in instants], dtype=torch.float32)
         self._kept.append(trace(self._policy, frames[:, None], before, dt_s))

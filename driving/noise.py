@@ -114,3 +114,15 @@ def parse_noise(text: str | None) -> Noise | None:
         if isinstance(error, BadInputError):
             raise
         raise BadInputError(f"noise: expected NAME:SEVERITY such as gaussian:0.1, got {text!r}") from None
+
+
+def noise_title(noise: Noise | str | None) -> str:
+    """Words for a noise, or for its name in figures.
+
+    >>> noise_title(Noise("salt_pepper", 0.1)), noise_title("none")
+    ('Salt pepper noise 0.1', 'Clean picture')
+    """
+    if noise in (None, "none"):
+        return "Clean picture"
+    name, _, severity = str(noise).partition(":")
+    return f"{name.replace('_', ' ').capitalize()} noise {severity}".strip()

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from driving.data import EpisodeAugmentation
-from driving.models.policy import Policy
-from driving.train import EncodedWindows, TrainConfig, WindowSource, encode, to_tensor
+from driving.models.policy import Policy, to_tensor
+from driving.train import EncodedWindows, TrainConfig, WindowSource, encode
 from sim.disturbance import Disturbance
 from sim.episodes import EpisodePlan, Instant, Run, advance
 from sim.errors import BadInputError

@@ -14,7 +14,7 @@ import torch
 from driving.models.policy import Policy
 from driving.models.stepper import Stepper
 from sim.episode_workers import Crew, GroupResult, Watcher, drive_episodes
-from sim.episodes import Corruption, EpisodeLog, EpisodePlan, Instant
+from sim.episodes import EpisodeLog, EpisodePlan, FrameNoise, Instant
 from sim.lane_env import LaneEnv
 
 
@@ -56,13 +56,13 @@ def drive_policy(
     make_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
-    corruption: Corruption | None = None,
+    noise: FrameNoise | None = None,
     make_watcher: Callable[[], Watcher] | None = None,
     n_workers: int = 1,
     on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> list[GroupResult]:
     """``sim.episode_workers.drive_episodes`` with one policy at the wheel, one episode a seed."""
-    crew = Crew(make_env, partial(PolicyActor, policy), make_watcher, corruption, one_thread)
+    crew = Crew(make_env, partial(PolicyActor, policy), make_watcher, noise, one_thread)
     return drive_episodes(crew, [EpisodePlan(seed, seconds) for seed in seeds], n_workers, on_seconds)
 
 

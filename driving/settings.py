@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 import sim  # noqa: F401  (registers the environments)
 from driving.models.policy import Policy
 from driving.rollout import rollout, summarise, totals
-from sim.episodes import Corruption, EpisodeLog
+from sim.episodes import EpisodeLog, FrameNoise
 from sim.errors import BadInputError
 from sim.lane_env import LaneEnv
 from sim.vector_worker import make_env
@@ -129,7 +129,7 @@ def drive_settings(
     variations: Sequence[Mapping[str, Any]],
     seeds: Sequence[int],
     seconds: float,
-    corruption: Corruption | None = None,
+    noise: FrameNoise | None = None,
     n_workers: int = 1,
     on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def drive_settings(
     started_s = time.perf_counter()
     groups: list[tuple[dict[str, Any], list[EpisodeLog]]] = []
     for variation, maker in zip(variations, makers, strict=True):
-        logs = rollout(policy, maker, seeds, seconds, corruption, n_workers=n_workers, on_seconds=on_seconds)
+        logs = rollout(policy, maker, seeds, seconds, noise, n_workers=n_workers, on_seconds=on_seconds)
         for log in logs:
             log.setting = {**variation, **log.setting}  # what was drawn says more than "any"
         groups.append((dict(variation), logs))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from driving.data import AugmentConfig, Windows, policy_frames
 from driving.models import checkpoint
-from driving.models.policy import Policy
+from driving.models.policy import Policy, to_tensor
 from driving.models.resume import RESUME_NAME, load_resume, save_resume
 from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
@@ -110,11 +110,6 @@ def weighted_squared_error(
     # Were no frame to count, the smallest number keeps 0 / 0 away.
     n = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
     return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / n
-
-
-def to_tensor(frames: np.ndarray) -> Tensor:
-    """uint8 (..., H, W, 3) -> uint8 (..., 3, H, W), a view whose memory stays channels-last."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3)
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:

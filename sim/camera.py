@@ -1,4 +1,4 @@
-"""A pinhole camera above flat ground: pixels to metres and back."""
+"""A pinhole camera above flat ground: metres to pixels."""
 
 from __future__ import annotations
 
@@ -70,20 +70,3 @@ class Camera:
         u_px = self.horizon_u_px - self.focal_u_px * np.asarray(left_m) / forward_m
         v_px = self.horizon_v_px + self.focal_v_px * self.height_m / np.asarray(forward_m)
         return u_px, v_px
-
-    def unproject(self, u_px: np.ndarray, v_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ground point (forward_m, left_m) seen at a pixel below the horizon; undoes ``project``."""
-        forward_m = self.focal_v_px * self.height_m / (np.asarray(v_px) - self.horizon_v_px)
-        return forward_m, (self.horizon_u_px - np.asarray(u_px)) * forward_m / self.focal_u_px
-
-    def shift_matrix(self, left_m: float = 0.0, yaw_rad: float = 0.0) -> np.ndarray:
-        """Affine map (2, 3) from this picture to the one seen from a shifted viewpoint.
-
-        ``left_m`` moves the camera to the left, ``yaw_rad`` turns it to the left (small angle). Exact on flat
-        ground for the shift and near the axis for the turn; for ``cv2.warpAffine``.
-        """
-        # A point on the ground row v is at forward f_v h / (v - v0): moving left by dX moves it right by
-        # f_u dX / forward, a shear; turning left moves everything right by f_u * angle.
-        shear = self.focal_u_px * left_m / (self.focal_v_px * self.height_m)
-        offset = self.focal_u_px * np.tan(yaw_rad) - shear * self.horizon_v_px
-        return np.array([[1.0, shear, offset], [0.0, 1.0, 0.0]])

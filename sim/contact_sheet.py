@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.errors import BadInputError
 from sim.families import FAMILIES
+from sim.files import new_file
 from sim.look.atmosphere import SEASONS, WEATHERS
 from sim.procedural_env import ProceduralEnv
 
@@ -48,9 +49,8 @@ def main(arguments: list[str]) -> None:
     path = Path(arguments[0])
     ok, data = cv2.imencode(path.suffix, contact_sheet()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
     assert ok
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data.tobytes())
-    temporary.replace(path)
+    with new_file(path) as unfinished:
+        unfinished.write_bytes(data.tobytes())
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ VIDEO, TABLE, FACTS, MASKS = "frames.mp4", "table.csv", "drive.json", "road_mask
 FILES = {VIDEO, TABLE, FACTS, MASKS}
 COLUMNS = ("timestamp_s", "curvature_per_m", "speed_mps")
 
+MAX_ASPECT_ERROR = 0.02
+
 T = TypeVar("T")
 
 
@@ -189,6 +191,15 @@ class Drive:
         dt_s = np.concatenate([[median_s], steps_s])
         dt_s[[segment.start for segment in self.segments()]] = median_s
         return dt_s
+
+    def check_aspect(self, height_px: int, width_px: int) -> None:
+        """``BadInputError`` unless the pictures have about the shape, at any size, of ``height_px`` x ``width_px``."""
+        _, height, width, _ = self.frames.shape
+        if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
+            raise BadInputError(
+                f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; "
+                "import it again"
+            )
 
 
 # On disk ---------------------------------------------------------------------------------------------------

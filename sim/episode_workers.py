@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import cv2
 
-from sim.episodes import Actor, Corruption, EpisodeLog, EpisodePlan, Instant, Run, drive
+from sim.episodes import Actor, EpisodeLog, EpisodePlan, FrameNoise, Instant, Run, drive
 from sim.errors import BadInputError, WorkerLostError
 from sim.lane_env import LaneEnv
 from sim.processes import context, portable, stop
@@ -48,14 +48,14 @@ class Crew:
         make_env: makes a world; each process makes its own.
         make_actor: makes who drives, once a process.
         make_watcher: makes who looks on, anew for every group of episodes; None for nobody.
-        corruption: of what the actor sees.
+        noise: of what the actor sees.
         prepare: called first in every worker process.
     """
 
     make_env: Callable[[], LaneEnv]
     make_actor: Callable[[], Actor]
     make_watcher: Callable[[], Watcher] | None = None
-    corruption: Corruption | None = None
+    noise: FrameNoise | None = None
     prepare: Callable[[], None] | None = None
 
 
@@ -123,9 +123,7 @@ class _Cockpit:
         envs = self._worlds(len(plans))
         check_size(actor, envs[0])
         watcher = crew.make_watcher() if crew.make_watcher else None
-        runs = [
-            Run(env, plan, crew.corruption, actor.asks_expert) for env, plan in zip(envs, plans, strict=True)
-        ]
+        runs = [Run(env, plan, crew.noise, actor.asks_expert) for env, plan in zip(envs, plans, strict=True)]
         report = _Report(runs, on_seconds)
 
         def watch(instants: Sequence[Instant]) -> None:

@@ -16,11 +16,11 @@ from sim.disturbance import Disturbance, Kicks
 from sim.lane_env import Info, LaneEnv
 
 NOISE_STREAM = 7
-"""Key of the corruption's random stream beside the episode's seed."""
+"""Key of the noise's random stream beside the episode's seed."""
 BEYOND_SUPPORT = "beyond support"
 """How a world's reason begins that ended an episode because it cannot show where the car went."""
 
-Corruption = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+FrameNoise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """What is done to a frame, uint8 (H, W, 3) -> the same, before the actor sees it."""
 
 
@@ -29,7 +29,7 @@ class EpisodePlan:
     """What is to be driven.
 
     Attributes:
-        seed: of the world's episode, and of the corruption.
+        seed: of the world's episode, and of the noise.
         seconds: longest duration.
         start: options of ``LaneEnv.reset``.
         disturbance: kicks that are added to every executed command, never to what is recorded as command or label.
@@ -176,10 +176,10 @@ class Run:
     """
 
     def __init__(
-        self, env: LaneEnv, plan: EpisodePlan, corruption: Corruption | None = None, asks_expert: bool = False
+        self, env: LaneEnv, plan: EpisodePlan, noise: FrameNoise | None = None, asks_expert: bool = False
     ) -> None:
         self.env, self.plan, self.log, self.is_over = env, plan, EpisodeLog(plan.seed), False
-        self._corruption, self._asks_expert = corruption, asks_expert
+        self._noise, self._asks_expert = noise, asks_expert
         self._noise_rng = np.random.default_rng([plan.seed, NOISE_STREAM])
         kick_rng = np.random.default_rng(plan.disturbance_key)
         self._kicks = Kicks(plan.disturbance, kick_rng) if plan.disturbance else None
@@ -191,7 +191,7 @@ class Run:
         """What is seen now."""
         clean = self._frame
         return Instant(
-            frame=self._corruption(clean, self._noise_rng) if self._corruption else clean,
+            frame=self._noise(clean, self._noise_rng) if self._noise else clean,
             clean_frame=clean,
             time_s=self.log.seconds,
             info=self._info,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from sim.conventions import FloatOrArray
 from sim.road import Road
 
@@ -44,12 +46,20 @@ class PurePursuit:
         return 2.0 * left_m / (dx * dx + dy * dy)
 
 
+RECOVERY_S, MIN_RECOVERY_M = 1.5, 6.0
+
+
 def recovery_curvature_per_m(
-    offset_m: FloatOrArray, heading_error_rad: FloatOrArray, look_ahead_m: FloatOrArray
+    offset_m: FloatOrArray,
+    heading_error_rad: FloatOrArray,
+    speed_mps: FloatOrArray,
+    recovery_s: float = RECOVERY_S,
 ) -> FloatOrArray:
     """What leads back to a path, beside the path's own curvature (1/m); numbers or arrays of one shape.
 
     The circle that meets the path again at the distance L has a curvature changed by
-    -2 offset / L^2 - 2 heading error / L (pure pursuit, Coulter 1992).
+    -2 offset / L^2 - 2 heading error / L (pure pursuit, Coulter 1992). L is the way in ``recovery_s``, and not less
+    than ``MIN_RECOVERY_M``.
     """
-    return -2.0 * offset_m / look_ahead_m**2 - 2.0 * heading_error_rad / look_ahead_m
+    ahead_m = np.maximum(speed_mps * recovery_s, MIN_RECOVERY_M)
+    return -2.0 * offset_m / ahead_m**2 - 2.0 * heading_error_rad / ahead_m

@@ -21,10 +21,7 @@ from sim.viewpoint import Move, Viewpoint, camera_move
 
 SHORTEST_EPISODE_S = 2.0
 """No episode begins nearer to the end of its stretch of the recording."""
-RECOVERY_S, MIN_RECOVERY_M = 1.5, 6.0
-"""The teacher's circle meets the recorded path again after this time, and not nearer than that."""
 STANDING_M = 0.01
-MAX_ASPECT_ERROR = 0.02
 
 
 class ReplayEnv(LaneEnv):
@@ -53,7 +50,7 @@ class ReplayEnv(LaneEnv):
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
         self.config = config = config_of(ReplayConfig, options)
         self.drive = _drive_of(config.drive)
-        _check_aspect(self.drive)
+        self.drive.check_aspect(FRAME_HEIGHT_PX, FRAME_WIDTH_PX)
         wheelbase_m = self.drive.meta.vehicle.wheelbase_m or VehicleConfig.wheelbase_m
         self.car = VehicleConfig(
             wheelbase_m=wheelbase_m,
@@ -177,8 +174,8 @@ class ReplayEnv(LaneEnv):
     def _expert_curvature_per_m(self) -> float:
         """What leads back to the recorded path: its curvature here, and on the path nothing else."""
         offset_m, error_rad, _ = self._lane_place()
-        ahead_m = max(self.speed_mps * RECOVERY_S, MIN_RECOVERY_M)
-        return self._recorded_curvature() + float(recovery_curvature_per_m(offset_m, error_rad, ahead_m))
+        back = recovery_curvature_per_m(offset_m, error_rad, self.speed_mps)
+        return self._recorded_curvature() + float(back)
 
     def _lane_place(self) -> tuple[float, float, float]:
         state = self.state
@@ -239,12 +236,3 @@ def _drive_of(source: str | Path | Drive | None) -> Drive:
 def _loaded(spec: str, stamp_ns: int) -> Drive:
     """Environments of one recording share its frames; ``stamp_ns`` tells a recording that was written anew."""
     return load_drive(spec, masks=True)
-
-
-def _check_aspect(drive: Drive) -> None:
-    _, height, width, _ = drive.frames.shape
-    if abs((width / height) / (FRAME_WIDTH_PX / FRAME_HEIGHT_PX) - 1) > MAX_ASPECT_ERROR:
-        raise BadInputError(
-            f"drive: expected pictures shaped {FRAME_WIDTH_PX}:{FRAME_HEIGHT_PX} (any size), "
-            f"got {width}x{height}; import it again"
-        )

@@ -89,7 +89,7 @@ def test_checkpoint_save_rejects_metrics_that_are_no_json(tmp_path, metrics):
 def test_checkpoint_save_into_a_file_is_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     for target in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(BadInputError, match="cannot write into"):
+        with pytest.raises(BadInputError, match="cannot be written"):
             checkpoint.save(make(), target)
     assert names(tmp_path) == ["file"]
 

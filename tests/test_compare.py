@@ -263,9 +263,9 @@ def test_compare_panels_show_both_networks(make_drive, small_policy, shown, tmp_
     assert words["time_s"] == pytest.approx(39 * 0.05)
     assert words["road_area_share"] == pytest.approx(20 / 41, abs=1e-5)
     assert liquid.neurons.shape == (19,)
-    assert liquid.hidden is None
-    assert lstm.hidden.shape == (64,)
-    assert lstm.neurons is None
+    assert liquid.wiring.n_neurons == 19
+    assert lstm.wiring is None
+    assert lstm.neurons.shape == (64,)
     assert liquid.on_road_share == 1.0
     assert liquid.reference_curvature_per_m == pytest.approx(float(drive.curvature_per_m[39]))
 

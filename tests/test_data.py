@@ -11,6 +11,7 @@ from driving import data
 from driving.data import AugmentConfig, Windows, load_drive, parse_drive_spec, policy_frames
 from sim.camera import Camera
 from sim.errors import BadInputError
+from sim.viewpoint import Viewpoint
 
 PLAIN = AugmentConfig(mirror=0, shift_m=0, yaw_rad=0, light=0, shadow=0, noise=0)
 FULL = (78, 200)
@@ -169,7 +170,7 @@ def test_data_viewpoint_shift_moves_a_ground_point_and_steers_back(left_m, yaw_r
     streams |= {name: np.random.default_rng(0) for name in ("mirror", "light", "shadow", "noise")}
     label, speed = np.array([0.004], np.float32), np.array([12.0], np.float32)
     augment = changed(shift_m=0.7, yaw_rad=0.03, recovery_s=1.5)
-    moved, new_label = data._augmented(window, label, camera, speed, augment, streams)
+    moved, new_label = data._augmented(window, label, Viewpoint(camera), speed, augment, streams)
     # The same point in the axes of a car further left that looks further left.
     c, s, y = np.cos(yaw_rad), np.sin(yaw_rad), lateral_m - left_m
     expected_u, expected_v = camera.project(forward_m * c + y * s, -forward_m * s + y * c)
@@ -179,28 +180,6 @@ def test_data_viewpoint_shift_moves_a_ground_point_and_steers_back(left_m, yaw_r
     ahead_m = 12.0 * 1.5
     correction = -2 * left_m / ahead_m**2 - 2 * yaw_rad / ahead_m
     assert new_label[0] == pytest.approx(0.004 + correction, abs=1e-7)
-
-
-def test_data_recovery_curvature_leads_back_to_the_path():
-    """The arc of the corrected curvature, driven for the recovery distance, ends on the old straight path."""
-    left_m, yaw_rad, speed_mps, recovery_s = 0.5, 0.03, 10.0, 2.0
-    k = float(data.recovery_curvature_per_m(left_m, yaw_rad, np.array([speed_mps]), recovery_s)[0])
-    assert k < 0  # car is left of the path and looks left: it steers right
-    s_m = np.linspace(0, speed_mps * recovery_s, 4001)
-    y_m = left_m + np.sum(np.sin(yaw_rad + k * s_m[:-1]) * np.diff(s_m))
-    assert abs(y_m) < 0.01
-    # A standing car gets no endless curvature.
-    assert np.isfinite(data.recovery_curvature_per_m(1.0, 0.1, np.zeros(2), 1.5)).all()
-
-
-def test_data_viewpoint_leaves_the_sky_where_it_is_for_a_shift():
-    camera = Camera()
-    rng = np.random.default_rng(0)
-    frame = rng.integers(0, 256, (*FULL, 3), dtype=np.uint8)
-    moved = data._moved(frame, camera.shift_matrix(0.5), camera.shift_matrix(0.0), camera)
-    horizon = int(np.ceil(camera.horizon_v_px))
-    np.testing.assert_array_equal(moved[:horizon], frame[:horizon])
-    assert not np.array_equal(moved[horizon + 5 :], frame[horizon + 5 :])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.expert import PurePursuit
+from sim.expert import PurePursuit, recovery_curvature_per_m
 from sim.families import FAMILIES
 from sim.road import STEP_M, Road, Segment, random_road, road_from_segments
 from sim.speed import speed_profile
@@ -138,3 +138,15 @@ def test_expert_keeps_the_lane_with_another_car(change):
     offsets_m = np.abs(offsets_of_a_drive(road, 50.0, speed_mps, 0.2, vehicle=VehicleConfig(**change)))
     assert offsets_m.mean() < 0.05
     assert offsets_m.max() < 0.25
+
+
+def test_expert_recovery_curvature_leads_back_to_the_path():
+    """The arc of the corrected curvature, driven for the recovery distance, ends on the old straight path."""
+    left_m, yaw_rad, speed_mps, recovery_s = 0.5, 0.03, 10.0, 2.0
+    k = float(recovery_curvature_per_m(left_m, yaw_rad, np.array([speed_mps]), recovery_s)[0])
+    assert k < 0  # car is left of the path and looks left: it steers right
+    s_m = np.linspace(0, speed_mps * recovery_s, 4001)
+    y_m = left_m + np.sum(np.sin(yaw_rad + k * s_m[:-1]) * np.diff(s_m))
+    assert abs(y_m) < 0.01
+    # A standing car gets no endless curvature.
+    assert np.isfinite(recovery_curvature_per_m(1.0, 0.1, np.zeros(2))).all()

@@ -1,12 +1,14 @@
 import json
 import math
 import os
+import sys
 
 import pytest
 
-from driving import files
-from driving.files import write_json, write_text
+from sim import files
+from sim.cache_folder import cache_folder
 from sim.errors import BadInputError
+from sim.files import write_json, write_text
 
 
 def test_files_text_is_written_and_folders_are_made(tmp_path):
@@ -56,7 +58,7 @@ def test_files_failure_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypat
 @pytest.mark.parametrize("place", ["file/a.json", "file/deep/a.json"])
 def test_files_place_that_cannot_be_written_is_a_clear_error(tmp_path, place):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInputError, match=r"cannot be written \(.+\); choose another place"):
+    with pytest.raises(BadInputError, match=r"cannot be written \(.+\); .*choose another place"):
         write_json(tmp_path / place, {})
 
 
@@ -65,3 +67,15 @@ def test_files_folder_in_the_place_is_a_clear_error(tmp_path):
     with pytest.raises(BadInputError, match="cannot be written"):
         write_text(tmp_path / "a.json", "x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep caches elsewhere")
+def test_files_cache_folder_follows_the_users_setting(monkeypatch, tmp_path):
+    monkeypatch.setenv("LIQUID_LANE_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("LIQUID_LANE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "liquid-lane"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "liquid-lane"

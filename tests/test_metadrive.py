@@ -398,13 +398,3 @@ def test_metadrive_assets_into_a_file_are_bad_input(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(BadInputError, match="assets_dir"):
         metadrive_assets.assets_folder(tmp_path / "taken", tmp_path)
-
-
-def test_metadrive_cache_folder_follows_the_users_setting(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert metadrive_assets.default_folder() == tmp_path / "liquid-lane" / "metadrive-assets"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert (
-        metadrive_assets.default_folder() == tmp_path / "home" / ".cache" / "liquid-lane" / "metadrive-assets"
-    )

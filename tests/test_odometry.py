@@ -15,6 +15,7 @@ from sim.importers import IMPORTERS
 from sim.odometry import TAIL_M, estimate_speed_mps, recorded_paths, speed_of
 from sim.procedural_env import ProceduralEnv
 from sim.record import record
+from tests.ground_points import unproject
 
 META = DriveMeta("test", "CC0-1.0", VehicleFacts("none"))
 SMALL = Camera(39, 100, 75.0, 75.0, 49.5, 12.5, 1.4)
@@ -36,7 +37,7 @@ def filmed(speed_mps, camera, dt_s=0.05):
     grains = rng.integers(70, 160, (4000, 120)).astype(np.float32)  # 0.2 m along the road, 0.1 m across
     grains[:, 20:22] = grains[:, 95:97] = 240
     u, v = np.meshgrid(np.arange(camera.width_px), np.arange(camera.height_px))
-    forward, left = camera.unproject(u, np.maximum(v, camera.horizon_v_px + 1))
+    forward, left = unproject(camera, u, np.maximum(v, camera.horizon_v_px + 1))
     across = np.clip((left + 6.0) / 0.1, 0, 119).astype(int)
     way_m = np.concatenate([[0.0], np.cumsum(0.5 * (speed_mps[1:] + speed_mps[:-1]) * dt_s)])
     frames = []

@@ -19,6 +19,7 @@ from sim.procedural_env import ProceduralEnv
 from sim.render import CAMERA_FORWARD_M
 from sim.surface_class import SurfaceClass
 from sim.vehicle import VehicleConfig
+from tests.ground_points import unproject
 from tests.painted_ground import painted
 
 
@@ -113,7 +114,7 @@ def test_procedural_mask_shows_the_road_edge_where_offset_and_section_put_it():
     columns = np.arange(camera.width_px)
     for offset_m in (0.0, 0.9):
         picture, info = env.reset(seed=4, options={"lateral_offset_m": offset_m, "heading_error_rad": 0.0})
-        forward_m, _ = camera.unproject(0.0, rows)
+        forward_m, _ = unproject(camera, 0.0, rows)
         assert env.state.x_m + CAMERA_FORWARD_M + forward_m.max() < 20.0  # still on the first straight
         edge_px, _ = camera.project(forward_m, env.scene.section.right_edge_m - offset_m)
         for v, edge in zip(rows, edge_px, strict=True):

@@ -13,6 +13,7 @@ from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M
 from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer, View
 from sim.road import Road, Segment, random_road, road_from_segments
 from sim.surface_class import SurfaceClass
+from tests.ground_points import unproject
 from tests.painted_ground import PaintedGround
 from tests.painted_ground import painted as painted_ground
 
@@ -102,7 +103,7 @@ def road_coordinates(renderer: Renderer, road: Road, where: tuple) -> tuple[np.n
     """(s, d) of every pixel on flat ground; rows above the near ones are NaN."""
     ahead = renderer._ahead(road, *where)
     grids = np.full((2, CAMERA.height_px, CAMERA.width_px), np.nan)
-    forward_m = CAMERA.unproject(0.0, near_rows())[0].astype(np.float32)
+    forward_m = unproject(CAMERA, 0.0, near_rows())[0].astype(np.float32)
     grids[:, near_rows()] = renderer.road_coordinates(ahead, forward_m)
     return grids[0], grids[1]
 
@@ -139,7 +140,7 @@ def test_render_mask_ends_where_the_projected_road_edges_are(
 def test_render_road_coordinates_are_those_of_the_nearest_point_of_the_centre_line(renderer, seed):
     road = random_road(np.random.default_rng(seed), 420.0)
     v, u = np.meshgrid(near_rows(), np.arange(3, CAMERA.width_px, 7), indexing="ij")
-    forward_m, left_m = CAMERA.unproject(u, v)
+    forward_m, left_m = unproject(CAMERA, u, v)
     for s_m, offset_m, heading_rad in ((30.0, 0.4, 0.03), (120.0, -1.2, -0.05), (260.0, 0.9, 0.08)):
         where = pose(road, s_m, offset_m, heading_rad)
         _, x_m, y_m, heading = where
@@ -171,7 +172,7 @@ def test_render_road_coordinates_in_a_curve_are_those_of_the_circle(renderer, ra
     s, d = road_coordinates(renderer, road, where)
     rows, columns = np.arange(40, 78), np.arange(0, CAMERA.width_px, COLUMN_STEP_PX)  # nearer than 15 m
     v, u = np.meshgrid(rows, columns, indexing="ij")
-    forward_m, left_m = CAMERA.unproject(u, v)
+    forward_m, left_m = unproject(CAMERA, u, v)
     x = x_m + (forward_m + CAMERA_FORWARD_M) * np.cos(heading) - left_m * np.sin(heading)
     y = y_m + (forward_m + CAMERA_FORWARD_M) * np.sin(heading) + left_m * np.cos(heading)
     true_d = radius_m - np.sign(radius_m) * np.hypot(x, y - radius_m)
@@ -268,7 +269,7 @@ def test_render_haze_fades_the_ground_exponentially_with_its_distance(scene):
         .picture
     )
     rows = near_rows()
-    clear = np.exp(-CAMERA.unproject(0.0, rows)[0] / 50.0)[:, None, None]
+    clear = np.exp(-unproject(CAMERA, 0.0, rows)[0] / 50.0)[:, None, None]
     np.testing.assert_allclose(
         picture[rows],
         np.broadcast_to(clear * colour + (1 - clear) * horizon * 255, picture[rows].shape),
@@ -375,7 +376,7 @@ def test_render_tiles_follow_one_another_in_their_order(scene):
         assert renderer.draw(road, *pose(road, s_m)).picture[70, 100].argmax() == expected
     # The seam stands where one period ends.
     view = renderer.draw(STRAIGHT, *pose(STRAIGHT, 60.0))
-    forward_m = CAMERA.unproject(0.0, near_rows())[0]
+    forward_m = unproject(CAMERA, 0.0, near_rows())[0]
     beyond = 60.0 + CAMERA_FORWARD_M + forward_m > PERIOD_M
     np.testing.assert_array_equal(view.picture[near_rows(), 100].argmax(-1) == 2, beyond)
 

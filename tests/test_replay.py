@@ -20,6 +20,7 @@ from sim.odometry import estimate_speed_mps, recorded_paths
 from sim.record import record
 from sim.replay_config import ReplayConfig
 from sim.replay_env import ReplayEnv
+from tests.ground_points import unproject
 
 DRIVES = Path(__file__).parents[2] / "shared" / "drives"
 META = DriveMeta("test", "CC0-1.0", VehicleFacts("test car", wheelbase_m=2.85))
@@ -33,7 +34,7 @@ def picture(x_m, y_m, heading):
     """uint8 (78, 200, 3) of a plane of waves; the lens is 1.5 m ahead of the rear axle at (x, y)."""
     u, v = np.meshgrid(np.arange(200), np.arange(78))
     c, s = np.cos(heading), np.sin(heading)
-    forward, left = CAMERA.unproject(u, np.maximum(v, 27))
+    forward, left = unproject(CAMERA, u, np.maximum(v, 27))
     east = x_m + c * (1.5 + forward) - s * left
     north = y_m + s * (1.5 + forward) + c * left
     waves = sum(np.sin(k[0] * east + k[1] * north + phase) for k, phase in WAVES)

@@ -9,6 +9,7 @@ import torch
 from driving import train as train_module
 from driving.data import AugmentConfig
 from driving.models import checkpoint
+from driving.models.policy import to_tensor
 from driving.train import (
     LR_CORE,
     RESUME_NAME,
@@ -16,7 +17,6 @@ from driving.train import (
     evaluate,
     learning_rate_factor,
     predict,
-    to_tensor,
     train,
     weighted_squared_error,
 )

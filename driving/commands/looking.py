@@ -26,13 +26,13 @@ from driving.commands.arguments import (
 from driving.console import print_table, progress_bar
 from driving.data import load_drive, parse_drive_spec
 from driving.demo import run_demo
-from driving.files import write_json
 from driving.insight import WARMUP_S, insight
 from driving.instants import on_drive
 from driving.models import checkpoint
 from driving.noise import parse_noise
 from driving.settings import env_maker, known_envs, parse_env_options
 from sim.errors import BadInputError
+from sim.files import write_json
 from sim.processes import n_cores
 
 

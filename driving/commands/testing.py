@@ -25,11 +25,11 @@ from driving.commands.arguments import (
 )
 from driving.console import print_table, progress_bar, shown
 from driving.data import load_drive
-from driving.files import write_json
 from driving.models import checkpoint
 from driving.noise import parse_noise
 from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
 from driving.train import evaluate
+from sim.files import write_json
 from sim.processes import n_cores
 
 
@@ -72,11 +72,11 @@ def drive_(
             check_writable(path)
     options, variations = parse_env_options(env_option), parse_vary(vary)
     check_seconds(seconds)
-    model, corruption, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
+    model, disturbance, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
     bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
     with bar:
         figures = drive_settings(
-            model, env, options, variations, episodes, seconds, corruption, workers or n_cores(), advance
+            model, env, options, variations, episodes, seconds, disturbance, workers or n_cores(), advance
         )
     if json is not None:
         write_json(json, figures)
@@ -85,7 +85,7 @@ def drive_(
             {policy: model},
             env_maker(env, options | variations[0], seconds, render=True),
             ATTRIBUTIONS["visual_backprop"],
-            corruption,
+            disturbance,
             seconds,
             episodes[0],
             video,

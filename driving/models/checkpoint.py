@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from driving.models.policy import Policy, PolicyConfig, build_policy
 from sim.errors import BadInputError
+from sim.files import new_file
 
 CHECKPOINT_FORMAT = 2
 """Format 1 had one encoder and one wiring and did not name them; it is still read."""
@@ -38,7 +39,7 @@ def shipped_names() -> list[str]:
 def save(policy: Policy, folder: str | os.PathLike[str], metrics: dict[str, Any] | None = None) -> None:
     """Write ``policy`` and what was measured of it into ``folder``; ``load`` undoes it.
 
-    The three files are finished beside the folder before the first is moved in, so an error or a full disk
+    All three files are finished before the first takes its name, so an error or a full disk
     leaves an older checkpoint as it was. Other files in the folder stay.
 
     Raises:
@@ -49,26 +50,25 @@ def save(policy: Policy, folder: str | os.PathLike[str], metrics: dict[str, Any]
         CONFIG: _json({"format": CHECKPOINT_FORMAT} | policy.config.to_dict(), "config"),
         METRICS: _json(metrics or {}, "metrics"),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    with contextlib.ExitStack() as stack:
+        # Renamed in the opposite order: a new folder is a checkpoint only with its config.
+        paths = {name: stack.enter_context(new_file(folder / name)) for name in (CONFIG, METRICS, WEIGHTS)}
+        save_tensors(policy.state_dict(), paths[WEIGHTS])
+        for name, text in texts.items():
+            paths[name].write_text(text, encoding="utf-8")
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors of any device as safetensors.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            save_file(weights, unfinished / WEIGHTS)
-            for name, text in texts.items():
-                (unfinished / name).write_text(text, encoding="utf-8")
-            shutil.copymode(
-                unfinished / CONFIG, unfinished / WEIGHTS
-            )  # safetensors writes for the owner alone
-            folder.mkdir(exist_ok=True)
-            for name in (WEIGHTS, METRICS, CONFIG):  # a new folder is a checkpoint only with its config
-                (unfinished / name).replace(folder / name)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise BadInputError(
-            f"checkpoint: cannot write into {folder} ({error}); choose a folder that can be written"
-        ) from error
+        save_file(plain, path, metadata)
+    except SafetensorError as error:
+        raise OSError(_one_line(error)) from None
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Policy:

@@ -252,3 +252,8 @@ def build_policy(config: PolicyConfig | None = None, seed: int = 0) -> Policy:
     with torch.random.fork_rng(devices=[]):  # no device: only the CPU stream is touched below
         torch.default_generator.manual_seed(seed)
         return Policy(config)
+
+
+def to_tensor(frames: np.ndarray) -> Tensor:
+    """uint8 (..., H, W, 3) -> uint8 (..., 3, H, W), a view whose memory stays channels-last."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from driving.models.checkpoint import save_tensors
 from driving.models.policy import Policy
 from sim.errors import BadInputError
+from sim.files import new_file
 
 RESUME_NAME = "resume.safetensors"
 
@@ -31,18 +30,8 @@ def save_resume(
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
     state = json.dumps({"run": run, "losses": losses, "seconds": seconds})
-    unfinished = out / f".{RESUME_NAME}.{os.getpid()}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={"state": state})
-        unfinished.replace(out / RESUME_NAME)
-    except (OSError, SafetensorError) as error:
-        raise BadInputError(
-            f"{out}: the resume point cannot be written ({error}); choose another folder"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+    with new_file(out / RESUME_NAME) as unfinished:
+        save_tensors(tensors, unfinished, {"state": state})
 
 
 def load_resume(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from driving.models.encoder import Convolution, ConvStack
-from driving.models.policy import Policy
+from driving.models.policy import Policy, to_tensor
 from sim.compiled import compiled
 from sim.errors import BadInputError
 
@@ -87,7 +87,7 @@ class Stepper:
             )
         if self._session is None:
             device = next(self.policy.parameters()).device
-            return self.policy.encode(torch.from_numpy(frames).to(device).movedim(-1, 1))
+            return self.policy.encode(to_tensor(frames).to(device))
         return torch.from_numpy(
             self._session.run(None, {"whitened": _whitened(np.ascontiguousarray(frames))})[0]
         )

@@ -76,6 +76,26 @@ class Wiring:
         """Number of motor neurons, the width of the output."""
         return self.role.count("motor")
 
+    def layers(self) -> dict[str, list[int]]:
+        """The neurons of each role in the order in which they are drawn, top to bottom; information flows on.
+
+        A neuron's place is the mean place of those that it listens to (inputs, and neurons of the layers before), so
+        that fewer lines cross.
+        """
+        layers: dict[str, list[int]] = {}
+        inputs = (np.arange(self.n_inputs) + 0.5) / max(self.n_inputs, 1)
+        height: dict[int, float] = {}  # share of the layer's height, from the top
+        for role in reversed(ROLES):
+            members = [i for i, other in enumerate(self.role) if other == role]
+            mean = {}
+            for i in members:
+                heard = inputs[self.sensory[self.sensory[:, 1] == i, 0]].tolist()
+                heard += [height[j] for j, k, _ in self.synapses.tolist() if k == i and j in height]
+                mean[i] = sum(heard) / len(heard) if heard else 0.5
+            layers[role] = sorted(members, key=lambda i: mean[i])
+            height |= {i: (k + 0.5) / len(members) for k, i in enumerate(layers[role])}
+        return layers
+
     @property
     def n_synapses(self) -> int:
         """All synapses, sensory and between neurons."""

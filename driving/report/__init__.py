@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from driving.files import write_text
 from driving.report.finding import finding
 from driving.report.page import page
 from driving.report.words import Figures
+from sim.files import write_text
 
 __all__ = ["finding", "write_report"]
 

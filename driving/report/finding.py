@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb
 
-from driving.report.words import Figures, noise_title, number
+from driving.noise import noise_title
+from driving.report.words import Figures, number
 
 CHANCE_LEVEL = 0.05
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from driving.noise import noise_title
 from driving.report.finding import finding
 from driving.report.plots import offset_plots
-from driving.report.words import Figures, noise_title, number, policy_titles
+from driving.report.words import Figures, number, policy_titles
 
 VIDEO_NAME = "comparison.mp4"
 

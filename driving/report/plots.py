@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, isfinite
 
-from driving.report.words import Figures, noise_title, policy_titles
+from driving.noise import noise_title
+from driving.report.words import Figures, policy_titles
 
 MAX_TRACE_POINTS = 400
 LEFT, TOP, WIDTH, HEIGHT = 56, 12, 570, 230

@@ -10,14 +10,6 @@ Figures = Mapping[str, Any]
 """The dictionary of ``driving.report``, or a part of it."""
 
 
-def noise_title(noise: str) -> str:
-    """Words for a noise: "none" -> "Clean picture", "gaussian:0.1" -> "Gaussian noise 0.1"."""
-    if noise == "none":
-        return "Clean picture"
-    name, _, severity = noise.partition(":")
-    return f"{name.replace('_', ' ').capitalize()} noise {severity}".strip()
-
-
 def policy_titles(figures: Figures) -> dict[str, str]:
     """Title of each policy, in the order of the figures."""
     return {entry["policy"]: entry["title"] for entry in figures["drive"]}

@@ -9,6 +9,7 @@ from math import isfinite
 import cv2
 import numpy as np
 
+from driving.models.wiring import Wiring
 from driving.video.canvas import (
     CARD,
     MUTED,
@@ -23,10 +24,8 @@ from driving.video.canvas import (
     write,
 )
 
-PAPER_ROLES = ("motor",) + ("command",) * 6 + ("inter",) * 12
-"""Of the liquid circuit of the paper, in the order of its state."""
-LAYERS = (("inter", 0.0, 8.0), ("command", 0.53, 10.0), ("motor", 1.0, 14.0))
-"""Role, place across the card as a share of its width, and largest radius in pixels."""
+COLUMNS = {"inter": (0.0, 8.0), "command": (0.53, 10.0), "motor": (1.0, 14.0)}
+"""By role: place across the card as a share of its width, and largest radius in pixels."""
 
 WIRE = (44, 51, 65)
 BELOW, REST, ABOVE = (74, 156, 255), (58, 66, 82), (255, 150, 64)
@@ -60,30 +59,21 @@ class _Layout:
 
 
 @lru_cache(maxsize=8)
-def _layout(width_px: int, height_px: int, roles: tuple[str, ...], synapses: bytes) -> _Layout:
-    """The parts of a circuit; made once, as they never move. ``synapses``: the table's bytes, (R, 3) int64.
-
-    In a layer the neurons are ordered by the mean place of those that they listen to: fewer lines cross.
-    """
-    table = np.frombuffer(synapses, dtype=np.int64).reshape(-1, 3)
-    heights: dict[int, float] = {}
-    places = [(0.0, 0.0)] * len(roles)
-    radii_px = [0.0] * len(roles)
+def _layout(width_px: int, height_px: int, wiring: Wiring) -> _Layout:
+    """The parts of a circuit; made once, as they never move."""
+    places, radii_px = [(0.0, 0.0)] * wiring.n_neurons, [0.0] * wiring.n_neurons
     columns = []
-    for role, x_share, largest_px in LAYERS:
-        members = [i for i, other in enumerate(roles) if other == role]
+    for role, members in wiring.layers().items():
         if not members:
             continue
+        x_share, largest_px = COLUMNS[role]
         pitch = height_px / len(members)
         radius_px = min(largest_px, 0.42 * pitch)
         x = min(max(x_share * width_px, radius_px + 3), width_px - radius_px - 3)
         columns.append((role, x, len(members)))
-        heard = {i: [heights[s] for s, t, _ in table.tolist() if t == i and s in heights] for i in members}
-        members.sort(key=lambda i: (float(np.mean(heard[i] or [0.0])), i))
         for k, i in enumerate(members):
             places[i], radii_px[i] = (x, pitch * (k + 0.5)), radius_px
-            heights[i] = places[i][1]
-    curves = [_wire(places[s], places[t], radii_px[t]) for s, t, _ in table.tolist()]
+    curves = [_wire(places[s], places[t], radii_px[t]) for s, t, _ in wiring.synapses.tolist()]
     return _Layout(places, radii_px, curves, columns)
 
 
@@ -113,20 +103,18 @@ def liquid_circuit(
     canvas: np.ndarray,
     rectangle: Rectangle,
     neurons: np.ndarray,
-    synapses: np.ndarray,
-    roles: tuple[str, ...] = PAPER_ROLES,
+    wiring: Wiring,
     strengths: np.ndarray | None = None,
 ) -> None:
     """The neurons in their layers, coloured by state; a synapse lights up as its source rises.
 
     Args:
         neurons: states (K,).
-        synapses: (R, 3) of source, target, polarity; a lit line is orange (excites) or blue (inhibits).
-        roles: "inter", "command" or "motor" of each neuron.
+        wiring: of the circuit; a lit line is orange (excites) or blue (inhibits).
         strengths: of the synapses (R,); the stronger ones shine brighter and wider.
     """
-    left, top, width, height = card(canvas, rectangle, f"Its {len(roles)} neurons, now")
-    layout = _layout(width, height - 20, roles, np.ascontiguousarray(synapses, dtype=np.int64).tobytes())
+    left, top, width, height = card(canvas, rectangle, f"Its {wiring.n_neurons} neurons, now")
+    layout, synapses = _layout(width, height - 20, wiring), wiring.synapses
     lit = np.clip(np.nan_to_num(neurons), 0, 1)[synapses[:, 0]]
     share = np.ones(len(synapses))
     if strengths is not None and len(strengths):

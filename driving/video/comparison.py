@@ -8,10 +8,10 @@ from functools import cache, partial
 
 import numpy as np
 
+from driving.models.wiring import Wiring
 from driving.video.activity import (
     ABOVE,
     BELOW,
-    PAPER_ROLES,
     hidden_units,
     liquid_circuit,
     state_scale,
@@ -59,10 +59,9 @@ class Panel:
         lateral_offset_m, lane_half_width_m: place in the lane, left positive; drawn where both are known.
         status: one or few words, "driving" or "left the lane at 12.3 s".
         crashed: whether the car is out of its lane.
-        neurons, synapses: states (K,) of a circuit, and its synapses (R, 3) of source, target, polarity.
-        roles: of its neurons, "motor", "command" or "inter"; those of the paper's circuit unless told.
+        neurons: states (n,) to be shown.
+        wiring: of these neurons, where they are a circuit's.
         strengths: of its synapses (R,), where known.
-        hidden: states (n,) of another recurrent network, where there are no ``neurons``.
     """
 
     title: str
@@ -78,17 +77,13 @@ class Panel:
     status: str = "driving"
     crashed: bool = False
     neurons: np.ndarray | None = None
-    synapses: np.ndarray | None = None
-    roles: tuple[str, ...] = PAPER_ROLES
+    wiring: Wiring | None = None
     strengths: np.ndarray | None = None
-    hidden: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        n_neurons = len(self.roles)
-        if self.neurons is not None and np.shape(self.neurons) != (n_neurons,):
-            raise ValueError(f"neurons must be ({n_neurons},), got {np.shape(self.neurons)}")
-        if (self.neurons is None) != (self.synapses is None):
-            raise ValueError("neurons and synapses come together")
+        n_neurons = 0 if self.neurons is None else len(self.neurons)
+        if self.wiring is not None and self.wiring.n_neurons != n_neurons:
+            raise ValueError(f"neurons must be ({self.wiring.n_neurons},), got {n_neurons}")
         if not self.max_curvature_per_m > 0:
             raise ValueError(f"max_curvature_per_m must be positive, got {self.max_curvature_per_m!r}")
 
@@ -210,11 +205,11 @@ def _columns(
     if offset_m is not None and half_width_m is not None and np.isfinite(offset_m):
         scores.append(partial(lane_place, lateral_offset_m=offset_m, lane_half_width_m=half_width_m))
     inside: list[Drawing] = []
-    if panel.neurons is not None and panel.synapses is not None:
-        activity = partial(liquid_circuit, neurons=panel.neurons, synapses=panel.synapses)
-        inside.append(partial(activity, roles=panel.roles, strengths=panel.strengths))
-    elif panel.hidden is not None:
-        inside.append(partial(hidden_units, hidden=panel.hidden))
+    if panel.neurons is not None and panel.wiring is not None:
+        activity = partial(liquid_circuit, neurons=panel.neurons, wiring=panel.wiring)
+        inside.append(partial(activity, strengths=panel.strengths))
+    elif panel.neurons is not None:
+        inside.append(partial(hidden_units, hidden=panel.neurons))
     columns: list[tuple[float, list[Drawing]]] = [(1.0, [steer]), (1.2, scores), (1.25, inside)]
     return [column for column in columns if column[1]]
 
@@ -225,12 +220,12 @@ def _footer(canvas: np.ndarray, panels: Sequence[Panel]) -> None:
     attention_scale(canvas, x, y, 130)
     x += 138
     x += write(canvas, "most", x, y, 13, MUTED) + 48
-    if any(panel.neurons is not None or panel.hidden is not None for panel in panels):
+    if any(panel.neurons is not None for panel in panels):
         x += write(canvas, "neuron state   −1", x, y, 13, MUTED) + 8
         state_scale(canvas, x, y, 130)
         x += 138
         x += write(canvas, "+1", x, y, 13, MUTED)
-    if any(panel.neurons is not None for panel in panels):
+    if any(panel.wiring is not None for panel in panels):
         x = WIDTH_PX - MARGIN_PX
         for text, colour in (
             ("pulls it down", BELOW),

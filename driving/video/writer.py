@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from sim.errors import BadInputError
+from sim.files import new_file
 
 BT709 = 1
 """The number of BT.709 in the lists of primaries and transfer curves (ITU-T H.273)."""
@@ -34,6 +33,7 @@ class VideoWriter:
         BadInputError: size odd or rate not positive, folder not writable, or a block without a single frame.
         ValueError: a frame of another size or dtype.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with VideoWriter(Path(folder) / "grey.mp4", fps=20, height=32, width=48) as video:
     ...         video.write(np.full((32, 48, 3), 128, dtype=np.uint8))
@@ -51,18 +51,8 @@ class VideoWriter:
         self.path, self.fps, self.height, self.width = Path(path), fps, height, width
 
     def __enter__(self) -> VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.path.stem}-", suffix=".part", dir=self.path.parent
-            )
-        except OSError as error:
-            raise BadInputError(
-                f"video: expected a folder that can be written, got {self.path.parent} ({error.strerror}); "
-                "choose another"
-            ) from None
-        os.close(handle)
-        self._part = Path(name)
+        self._file = new_file(self.path)
+        name = str(self._file.__enter__())
         self._n_frames = 0
         # faststart: the index stands before the pictures, so a browser plays while it loads.
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
@@ -86,37 +76,23 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        try:
-            self._container.mux(self._stream.encode(picture))
-        except OSError as failure:
-            raise self._unwritable(failure) from None
+        self._container.mux(self._stream.encode(picture))
         self._n_frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-            else:
+        # What is raised inside passes through ``new_file``, which takes the file away.
+        with contextlib.ExitStack() as stack:
+            stack.push(self._file.__exit__)
+            if error is not None:
                 with contextlib.suppress(OSError):  # the file is given up: the first error is the one to tell
                     self._container.close()
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        if self._n_frames == 0:
-            self._container.close()
-            raise BadInputError(f"video: expected at least one frame for {self.path}, got none; drive longer")
-        try:
+                raise error
+            if self._n_frames == 0:
+                self._container.close()
+                raise BadInputError(
+                    f"video: expected at least one frame for {self.path}, got none; drive longer"
+                )
             self._container.mux(self._stream.encode(None))
             self._container.close()
-            self._part.chmod(0o644)  # a temporary file is private by default
-            self._part.replace(self.path)
-        except OSError as failure:
-            raise self._unwritable(failure) from None
-
-    def _unwritable(self, failure: OSError) -> BadInputError:
-        return BadInputError(
-            f"video: expected to write {self.path}, got '{failure.strerror}'; free space or choose another"
-        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 from sim.adapters.metadrive_shaders import GROUND_FRAGMENT, SKY_FRAGMENT, SKY_VERTEX
+from sim.cache_folder import cache_folder
 from sim.errors import BadInputError
 
 ASSETS_VERSION = "1"
@@ -54,23 +54,17 @@ LOOKS = (
 )
 
 
-def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/liquid-lane/metadrive-assets``, by default below ``~/.cache``."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "liquid-lane" / "metadrive-assets"
-
-
 def assets_folder(parent: Path | None, shaders: Path) -> Path:
     """The folder to give MetaDrive as its assets; made on the first call.
 
     Args:
-        parent: cache folder; None for ``default_folder()``.
+        parent: cache folder; None for ``metadrive-assets`` in ``sim.cache_folder``.
         shaders: MetaDrive's own, which it looks for beside its assets.
 
     Raises:
         BadInputError: the folder cannot be written.
     """
-    parent = default_folder() if parent is None else Path(parent)
+    parent = cache_folder() / "metadrive-assets" if parent is None else Path(parent)
     folder = parent / f"v{ASSETS_VERSION}"
     if (folder / "assets" / "version.txt").is_file():
         return folder / "assets"

@@ -18,6 +18,7 @@ from sim.camera import Camera
 from sim.families import FAMILIES
 from sim.look.surface import N_D, N_S
 from sim.procedural_env import ProceduralEnv
+from tests.ground_points import unproject
 
 N_STEPS = 200
 N_EPISODES = 16
@@ -48,7 +49,7 @@ def bare_remap() -> Callable[[], None]:
     camera = Camera()
     atlas = np.random.default_rng(0).integers(0, 256, (2 * N_D, 2 * N_S, 3), dtype=np.uint8)
     v, u = np.meshgrid(np.arange(28, camera.height_px), np.arange(camera.width_px), indexing="ij")
-    forward_m, left_m = (grid.astype(np.float32) for grid in camera.unproject(u, v))
+    forward_m, left_m = (grid.astype(np.float32) for grid in unproject(camera, u, v))
     map_s, map_d = forward_m * 10, np.clip(N_D / 2 - left_m * 20, 0, N_D - 1).astype(np.float32)
     picture = np.empty((*u.shape, 3), np.uint8)
 
