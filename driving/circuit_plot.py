@@ -109,7 +109,7 @@ def _synapses(
     for r in np.argsort(widths):  # the strong ones on top
         source, target, polarity = table[r]
         start, end = sources[source], targets[target]
-        look: dict[str, Any] = {
+        style: dict[str, Any] = {
             "facecolor": "none",
             "edgecolor": EXCITES if polarity > 0 else INHIBITS,
             "linewidth": float(widths[r]),
@@ -119,12 +119,12 @@ def _synapses(
         }
         if end[0] > start[0]:
             bend = np.array([0.45 * (end[0] - start[0]), 0.0])
-            axes.add_patch(PathPatch(_curve(start, start + bend, end - bend, end), **look))
+            axes.add_patch(PathPatch(_curve(start, start + bend, end - bend, end), **style))
         else:
             path = _way_back(start, end, RADIUS[role[source]], RADIUS[role[target]])
             head = f"-|>,head_length={3 + widths[r]},head_width={1.5 + 0.5 * widths[r]}"
-            look["facecolor"] = look["edgecolor"]
-            axes.add_patch(FancyArrowPatch(path=path, arrowstyle=head, mutation_scale=1, **look))
+            style["facecolor"] = style["edgecolor"]
+            axes.add_patch(FancyArrowPatch(path=path, arrowstyle=head, mutation_scale=1, **style))
 
 
 def _curve(*corners: np.ndarray) -> Curve:

@@ -11,8 +11,9 @@ import numpy as np
 from sim.errors import BadInputError
 from sim.families import FAMILIES
 from sim.files import new_file
-from sim.look.atmosphere import SEASONS, WEATHERS
 from sim.procedural_env import ProceduralEnv
+from sim.seasons import SEASONS
+from sim.weathers import WEATHERS
 
 N_COLUMNS = 4
 ALONG_ROAD_M = 150.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,17 +10,19 @@ import numpy as np
 from sim.errors import BadInputError
 from sim.families import FAMILIES
 from sim.lane_env import LaneConfig
-from sim.look.atmosphere import SEASONS, WEATHERS
+from sim.seasons import SEASONS
+from sim.weathers import WEATHERS
 
 ANY = "any"
 
 
-def choices(option: str, text: object, known: tuple[str, ...]) -> tuple[str, ...]:
+def choices(option: str, text: object, known: Iterable[str]) -> tuple[str, ...]:
     """The names meant by ``any``, one name, or several joined with ``+``.
 
     >>> choices("season", "winter+spring", SEASONS)
     ('winter', 'spring')
     """
+    known = tuple(known)
     if text == ANY:
         return known
     chosen = tuple(text.split("+")) if isinstance(text, str) else ()
@@ -63,13 +66,13 @@ class ProceduralConfig(LaneConfig):
     max_lateral_acceleration_mps2: float = 3.0
 
     def __post_init__(self) -> None:
-        for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
+        for option, known in (("family", FAMILIES), ("season", SEASONS), ("weather", WEATHERS)):
             choices(option, getattr(self, option), known)
         super().__post_init__()
         if self.lane_width_m is not None and not 2.4 <= self.lane_width_m <= 5.0:
             raise BadInputError(f"expected lane_width_m from 2.4 to 5.0, got {self.lane_width_m}")
         for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
-            for family in choices("family", self.family, tuple(FAMILIES)):
+            for family in choices("family", self.family, FAMILIES):
                 smallest, largest = self.range_of(low, high, family)
                 if not 0 < smallest <= largest:
                     raise BadInputError(f"expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
@@ -95,7 +98,7 @@ class ProceduralConfig(LaneConfig):
     def draw_setting(self, rng: np.random.Generator) -> dict[str, str]:
         """Family, season and weather of an episode; what one option allows does not move the others."""
         setting = {}
-        for option, known in (("family", tuple(FAMILIES)), ("season", SEASONS), ("weather", WEATHERS)):
+        for option, known in (("family", FAMILIES), ("season", SEASONS), ("weather", WEATHERS)):
             allowed = choices(option, getattr(self, option), known)
             setting[option] = allowed[int(rng.random() * len(allowed))]
         return setting

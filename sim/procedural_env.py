@@ -7,21 +7,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sim.appearance.atmosphere import draw_atmosphere
+from sim.appearance.scene import draw_scene
 from sim.camera import Camera
 from sim.conventions import wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.families import FAMILIES
 from sim.lane_env import DISPLAY_SIZE, LaneEnv, config_of
-from sim.look.atmosphere import draw_atmosphere
-from sim.look.scene import draw_scene
 from sim.procedural_config import ProceduralConfig
 from sim.render import Renderer
 from sim.road import Road, random_road
-from sim.roadside.placement import RoadsideStretches
+from sim.roadside.stretches import RoadsideStretches
+from sim.seasons import SEASONS
 from sim.speed import speed_profile
 from sim.surface_class import SurfaceClass
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
+from sim.weathers import WEATHERS
 
 _VEHICLE_OPTIONS = tuple(field.name for field in fields(VehicleConfig))
 
@@ -41,7 +43,7 @@ class ProceduralEnv(LaneEnv):
 
     STREAMS: ClassVar[dict[str, int]] = {
         "road": 0,
-        "look": 1,
+        "appearance": 1,
         "vehicle": 2,
         "start": 3,
         "setting": 4,
@@ -65,7 +67,7 @@ class ProceduralEnv(LaneEnv):
             raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
         self.setting = self.config.draw_setting(self._stream("setting"))
         self._lay_road()
-        self._draw_looks()
+        self._draw_appearance()
         x_m, y_m, heading = self.road.pose_at(self._s_m)
         self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
         self.state: VehicleState = steady_state(
@@ -95,13 +97,13 @@ class ProceduralEnv(LaneEnv):
         )
         self._speed_mps = speed_profile(self.road, top_speed_mps, config.max_lateral_acceleration_mps2)
 
-    def _draw_looks(self) -> None:
-        family, season = self.setting["family"], self.setting["season"]
-        atmosphere = draw_atmosphere(self._stream("air"), season, self.setting["weather"])
-        self.scene = draw_scene(self._stream("look"), family, atmosphere, self.config.lane_width_m)
+    def _draw_appearance(self) -> None:
+        family, season = FAMILIES[self.setting["family"]], SEASONS[self.setting["season"]]
+        atmosphere = draw_atmosphere(self._stream("air"), season, WEATHERS[self.setting["weather"]])
+        self.scene = draw_scene(self._stream("appearance"), family, atmosphere, self.config.lane_width_m)
         self.roadside = (
             RoadsideStretches(
-                self._stream("roadside"), family, season, self.scene.section, self.road.length_m
+                self._stream("roadside"), family.roadside, season, self.scene.section, self.road.length_m
             )
             if self.config.roadside
             else None

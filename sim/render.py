@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.appearance.ground_atlas import GroundAtlas
+from sim.appearance.panorama import Panorama
+from sim.appearance.scene import Scene
+from sim.appearance.weather_overlay import Overlay
 from sim.camera import Camera
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile, fill_rows
-from sim.look.ground_atlas import GroundAtlas
-from sim.look.overlay import Overlay
-from sim.look.panorama import Panorama
-from sim.look.scene import Scene
 from sim.road import STEP_M, Road
 from sim.roadside.objects import ObjectRenderer
-from sim.roadside.placement import Roadside, RoadsideStretches
+from sim.roadside.stretches import Roadside, RoadsideStretches
 from sim.surface_class import SurfaceClass
 
 CAMERA_FORWARD_M = 1.5

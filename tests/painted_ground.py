@@ -4,11 +4,11 @@ import types
 
 import numpy as np
 
-from sim.look.surface import N_D, N_S
+from sim.appearance.surface import N_D, N_S
 
 
 class PaintedGround:
-    """Stands in for ``sim.look.ground.Ground``: colours (n, N_D, N_S, 3) and classes (n, N_D, N_S) of its tiles."""
+    """Stands in for ``sim.appearance.ground.Ground``: its tiles' colours (n, N_D, N_S, 3) and classes."""
 
     def __init__(self, colours, classes, order=(0,)):
         self.colours, self.classes, self.order, self.tiles = colours, classes, np.array(order), list(colours)

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from sim import compiled as c
-from sim.look.atmosphere import draw_atmosphere
-from sim.look.ground_atlas import N_LEVELS_D, N_LEVELS_S, PERIOD_M, GroundAtlas, fill_atlas
-from sim.look.scene import draw_scene
-from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M
+from sim.appearance.atmosphere import draw_atmosphere
+from sim.appearance.ground_atlas import N_LEVELS_D, N_LEVELS_S, PERIOD_M, GroundAtlas, fill_atlas
+from sim.appearance.scene import draw_scene
+from sim.appearance.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M, TEXEL_S_M
+from sim.families import FAMILIES
+from sim.seasons import SEASONS
+from sim.weathers import WEATHERS
 from tests.painted_ground import painted
 
 
@@ -48,7 +51,9 @@ def test_compiled_bytes_are_rounded_and_held():
 @pytest.fixture(scope="module")
 def scene():
     return draw_scene(
-        np.random.default_rng(4), "country", draw_atmosphere(np.random.default_rng(1), "summer", "fog")
+        np.random.default_rng(4),
+        FAMILIES["country"],
+        draw_atmosphere(np.random.default_rng(1), SEASONS["summer"], WEATHERS["fog"]),
     )
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from sim.conventions import MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
-from sim.families import FAMILIES, RoadFamily
+from sim.families import FAMILIES, Lanes, RoadFamily
+from sim.procedural_env import ProceduralEnv
 from sim.road import STEP_M, random_road
+from sim.weathers import WEATHERS
 
 
 def road_of(family: RoadFamily, seed: int, length_m: float = 1800.0):
@@ -64,3 +66,36 @@ def test_families_differ_in_how_they_wind():
 def test_families_reject_numbers_that_make_no_road(change):
     with pytest.raises(BadInputError, match=next(iter(change))):
         dataclasses.replace(FAMILIES["urban"], **change)
+
+
+def test_families_a_new_kind_of_road_is_one_value(monkeypatch):
+    country = FAMILIES["country"]
+    track = dataclasses.replace(
+        country, name="farm_track", max_speed_mps=11.0, lanes=(Lanes(0, 0, False, 1.0),), edge_lines=0.0,
+        centre_lines={"none": 1.0}, incidents={"missing": 1.0, "ghost": 1.0, "resurfaced": 1.0},
+        near_ground=("soil",), far_ground=("meadow",), shadows={"none": 1.0},
+        roadside=dataclasses.replace(country.roadside, linings={"hedge": 1.0}, cover=(0.0, 0.0, 1.0, 0.0)),
+    )  # fmt: skip
+    monkeypatch.setitem(FAMILIES, "farm_track", track)
+    env = ProceduralEnv(family="farm_track", episode_seconds=2.0)
+    frame, info = env.reset(seed=3)
+    truncated = False
+    while not truncated:
+        _, _, terminated, truncated, info = env.step(np.array([env.expert_curvature_per_m()], np.float32))
+        assert not terminated
+    assert info["setting"]["family"] == "farm_track"
+    assert env.scene.section.lanes_m == (0.0,)
+    assert not info["marking_mask"].any()
+    assert frame.std() > 5
+    assert info["speed_mps"] <= 11.0
+
+
+def test_families_a_new_weather_is_one_value(monkeypatch):
+    smog = dataclasses.replace(
+        WEATHERS["overcast"], name="smog", visibility_m=(30.0, 40.0), tint=(1.1, 1.0, 0.8)
+    )
+    monkeypatch.setitem(WEATHERS, "smog", smog)
+    env = ProceduralEnv(weather="smog")
+    env.reset(seed=3)
+    assert env.setting["weather"] == "smog"
+    assert 30 < env.scene.atmosphere.visibility_m < 40

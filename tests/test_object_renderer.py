@@ -5,23 +5,26 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sim.appearance.atmosphere import Atmosphere
+from sim.appearance.section import CrossSection
 from sim.camera import Camera
+from sim.families import FAMILIES
 from sim.ground_profile import ground_profile
-from sim.look.atmosphere import Atmosphere
-from sim.look.section import CrossSection
 from sim.road import Segment, road_from_segments
 from sim.roadside.objects import FAR_M, ObjectRenderer
-from sim.roadside.placement import Barrier, Roadside, RoadsideStretches
 from sim.roadside.sprites import KINDS, indices
+from sim.roadside.stretches import Barrier, Roadside, RoadsideStretches
+from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
+from sim.weathers import WEATHERS
 
 CAMERA = Camera()
 LARGE = CAMERA.resized(234, 600)
 ROAD = road_from_segments([Segment(400.0, 0.0, 0.0)])
 CURVE = road_from_segments([Segment(60.0, 0.0, 0.0), Segment(200.0, 0.012, 0.012)])
 AIR = Atmosphere(
-    season="summer",
-    weather="clear",
+    season=SEASONS["summer"],
+    weather=WEATHERS["clear"],
     light=np.ones(3, np.float32),
     zenith=np.array([0.3, 0.5, 0.9], np.float32),
     horizon=np.array([0.7, 0.6, 0.5], np.float32),
@@ -33,7 +36,7 @@ AIR = Atmosphere(
     headlights=False,
     darkness=0.0,
 )
-NIGHT = dataclasses.replace(AIR, weather="night", darkness=0.9, headlights=True)
+NIGHT = dataclasses.replace(AIR, weather=WEATHERS["night"], darkness=0.9, headlights=True)
 GREY = 90
 
 
@@ -348,7 +351,9 @@ def test_object_renderer_moves_things_right_when_the_car_turns_or_moves_left():
 @pytest.mark.parametrize("seed", range(3))
 def test_object_renderer_draws_the_same_twice_and_the_same_at_three_times_the_size(seed):
     section = CrossSection(3.4, 5.6, -2.2, oncoming_m=(3.4,))
-    roadside = RoadsideStretches(np.random.default_rng(seed), "country", "summer", section, 400.0)
+    roadside = RoadsideStretches(
+        np.random.default_rng(seed), FAMILIES["country"].roadside, SEASONS["summer"], section, 400.0
+    )
     for road, s_m in ((ROAD, 120.0), (CURVE, 70.0)):
         first, again = (drawn(roadside, road=road, s_m=s_m, time_s=4.0) for _ in range(2))
         for a, b in zip(first, again, strict=True):
@@ -361,7 +366,9 @@ def test_object_renderer_draws_the_same_twice_and_the_same_at_three_times_the_si
 
 def test_object_renderer_uses_one_renderer_for_many_frames_as_for_one():
     section = CrossSection(3.4, 5.6, -2.2, oncoming_m=(3.4,))
-    roadside = RoadsideStretches(np.random.default_rng(5), "urban", "summer", section, 400.0)
+    roadside = RoadsideStretches(
+        np.random.default_rng(5), FAMILIES["urban"].roadside, SEASONS["summer"], section, 400.0
+    )
     renderer = ObjectRenderer(CAMERA, roadside, AIR)
     for s_m in (30.0, 31.0, 90.0, 30.0):
         picture = np.full((78, 200, 3), GREY, np.uint8)

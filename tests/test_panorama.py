@@ -3,11 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sim.appearance.atmosphere import draw_atmosphere
+from sim.appearance.panorama import MAX_PITCH, SUN_ELEVATION_RAD, Panorama
+from sim.appearance.scene import Scene, draw_scene
 from sim.camera import Camera
-from sim.look.atmosphere import draw_atmosphere
-from sim.look.panorama import MAX_PITCH, SUN_ELEVATION_RAD, Panorama
-from sim.look.scene import Scene, draw_scene
+from sim.families import FAMILIES
+from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
+from sim.weathers import WEATHERS
 
 CAMERA = Camera()
 HORIZON_ROW = 26
@@ -18,7 +21,9 @@ VERGE = np.array([70.0, 90.0, 40.0])
 
 def scene(weather: str = "clear", season: str = "summer", seed: int = 2, family: str = "country") -> Scene:
     return draw_scene(
-        np.random.default_rng(seed), family, draw_atmosphere(np.random.default_rng(seed), season, weather)
+        np.random.default_rng(seed),
+        FAMILIES[family],
+        draw_atmosphere(np.random.default_rng(seed), SEASONS[season], WEATHERS[weather]),
     )
 
 
@@ -128,7 +133,7 @@ def test_panorama_fog_takes_the_hills_and_the_far_ground():
 def test_panorama_night_sky_has_stars_where_a_clouded_one_has_none():
     dark = scene("night")
     open_sky = dataclasses.replace(dark, clouds=np.zeros_like(dark.clouds), ridges=np.zeros_like(dark.ridges))
-    dull = dataclasses.replace(dark.atmosphere, weather="overcast")
+    dull = dataclasses.replace(dark.atmosphere, weather=WEATHERS["overcast"])
     with_stars, without = (
         draw(Panorama(CAMERA, s, VERGE), 24)[0][:24].max(-1).astype(int)
         for s in (open_sky, dataclasses.replace(open_sky, atmosphere=dull))

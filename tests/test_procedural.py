@@ -13,12 +13,13 @@ from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 from sim.families import FAMILIES
-from sim.look.atmosphere import SEASONS, WEATHERS
 from sim.procedural_config import ProceduralConfig
 from sim.procedural_env import ProceduralEnv
 from sim.render import CAMERA_FORWARD_M
+from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
 from sim.vehicle import VehicleConfig
+from sim.weathers import WEATHERS
 from tests.ground_points import unproject
 from tests.painted_ground import painted
 

@@ -4,15 +4,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sim.appearance.atmosphere import draw_atmosphere
+from sim.appearance.ground_atlas import PERIOD_M
+from sim.appearance.scene import Scene, draw_scene
+from sim.appearance.section import CrossSection
+from sim.appearance.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M
 from sim.camera import Camera
-from sim.look.atmosphere import draw_atmosphere
-from sim.look.ground_atlas import PERIOD_M
-from sim.look.scene import Scene, draw_scene
-from sim.look.section import CrossSection
-from sim.look.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M
+from sim.families import FAMILIES
 from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer, View
 from sim.road import Road, Segment, random_road, road_from_segments
+from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
+from sim.weathers import WEATHERS
 from tests.ground_points import unproject
 from tests.painted_ground import PaintedGround
 from tests.painted_ground import painted as painted_ground
@@ -28,7 +31,7 @@ RIGHT_ARC = road_from_segments(
 )
 
 
-AIR = draw_atmosphere(np.random.default_rng(5), "summer", "clear")
+AIR = draw_atmosphere(np.random.default_rng(5), SEASONS["summer"], WEATHERS["clear"])
 CLEAR_AIR = dataclasses.replace(AIR, visibility_m=np.inf, sun_bearing_rad=None, wetness=0.0)
 
 
@@ -51,7 +54,9 @@ def painted(scene: Scene, paved: tuple, beside: tuple, **changes) -> Scene:
 def scene():
     """Red road on green ground under a clear sky."""
     section = CrossSection(lane_width_m=3.4, left_edge_m=5.6, right_edge_m=-2.3)
-    drawn = dataclasses.replace(draw_scene(np.random.default_rng(5), "country", CLEAR_AIR), section=section)
+    drawn = dataclasses.replace(
+        draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), section=section
+    )
     return painted(drawn, (200, 30, 30), (30, 200, 30))
 
 
@@ -63,7 +68,7 @@ def renderer(scene):
 @pytest.fixture(scope="module")
 def textured(scene):
     """A drawn look on the same section."""
-    drawn = draw_scene(np.random.default_rng(5), "country", CLEAR_AIR)
+    drawn = draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR)
     ground = painted_ground(drawn.ground)
     return dataclasses.replace(drawn, ground=PaintedGround(ground.colours, ground.classes))
 
@@ -220,7 +225,7 @@ def test_render_class_map_is_that_of_the_ground_seen_at_a_pixels_middle(textured
 @pytest.mark.parametrize("s_m", [10.0, 30.0, 60.0])
 def test_render_hills_show_the_nearest_ground_a_ray_meets(s_m):
     section = CrossSection(lane_width_m=3.4, left_edge_m=5.6, right_edge_m=-2.3)
-    base = draw_scene(np.random.default_rng(5), "country", CLEAR_AIR)
+    base = draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR)
     striped = painted(dataclasses.replace(base, section=section), (200, 30, 30), (30, 200, 30))
     road = hilly()
     # Stripes across the road, 9.6 m apart (eight a period), tell the distance of what a row shows.
@@ -253,7 +258,9 @@ def test_render_hills_show_the_nearest_ground_a_ray_meets(s_m):
 
 def test_render_level_ground_of_a_hilly_road_is_flat():
     level = hilly(height_m=0.0)
-    scene = painted(draw_scene(np.random.default_rng(5), "country", CLEAR_AIR), (200, 30, 30), (30, 200, 30))
+    scene = painted(
+        draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), (200, 30, 30), (30, 200, 30)
+    )
     drawer = renderer_of(scene)
     np.testing.assert_array_equal(
         drawer.draw(level, *pose(level, 40.0)).picture, drawer.draw(STRAIGHT, *pose(STRAIGHT, 40.0)).picture

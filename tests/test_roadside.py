@@ -5,19 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sim.errors import BadInputError
-from sim.look.section import CrossSection, draw_section
-from sim.roadside.placement import STRETCH_M, Roadside, RoadsideStretches
+from sim.appearance.section import CrossSection, draw_section
+from sim.families import FAMILIES
 from sim.roadside.sprites import KINDS, SPRITES
+from sim.roadside.stretches import STRETCH_M, Roadside, RoadsideStretches
+from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
 
-FAMILIES = ("highway", "country", "mountain", "urban")
 SEEDS = range(25)
 
 
-def draw_roadside(*arguments) -> Roadside:
+def draw_roadside(rng, family, season, *arguments) -> Roadside:
     """All of a roadside at once."""
-    stretches = RoadsideStretches(*arguments)
+    stretches = RoadsideStretches(rng, FAMILIES[family].roadside, SEASONS[season], *arguments)
     parts = stretches.near(0.0, stretches.n_stretches * STRETCH_M)
     names = [field.name for field in dataclasses.fields(Roadside) if field.name != "barriers"]
     columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
@@ -26,7 +26,7 @@ def draw_roadside(*arguments) -> Roadside:
 
 
 def draw(seed: int, family: str, season: str = "summer", length_m: float = 900.0):
-    section = draw_section(np.random.default_rng([seed, 7]), family)
+    section = draw_section(np.random.default_rng([seed, 7]), FAMILIES[family])
     return section, draw_roadside(np.random.default_rng([seed, 8]), family, season, section, length_m)
 
 
@@ -193,8 +193,8 @@ def test_roadside_of_a_road_alone_is_empty_of_traffic():
 
 def test_roadside_is_placed_as_the_car_comes():
     """Whoever asks in which order, a stretch is the same; what is asked for is all that reaches into it."""
-    section = draw_section(np.random.default_rng(3), "urban")
-    arguments = "urban", "summer", section, 5000.0
+    section = draw_section(np.random.default_rng(3), FAMILIES["urban"])
+    arguments = FAMILIES["urban"].roadside, SEASONS["summer"], section, 5000.0
     one, other = (RoadsideStretches(np.random.default_rng(3), *arguments) for _ in range(2))
     forward, backward = (
         [one.stretch(k) for k in range(25)],
@@ -206,7 +206,7 @@ def test_roadside_is_placed_as_the_car_comes():
                 assert first.barriers == second.barriers
             else:
                 np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
-    whole = draw_roadside(np.random.default_rng(3), *arguments)
+    whole = draw_roadside(np.random.default_rng(3), "urban", "summer", section, 5000.0)
     near = one.near(1990.0, 2150.0)
     assert len(near) <= 4
     stands = (whole.speed_mps == 0) & (whole.along_m > 1990.0) & (whole.along_m < 2150.0)
@@ -219,8 +219,10 @@ def test_roadside_is_placed_as_the_car_comes():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_roadside_things_of_a_stretch_hardly_leave_it(family):
     for seed in range(6):
-        section = draw_section(np.random.default_rng(seed), family)
-        stretches = RoadsideStretches(np.random.default_rng(seed), family, "summer", section, 2000.0)
+        section = draw_section(np.random.default_rng(seed), FAMILIES[family])
+        stretches = RoadsideStretches(
+            np.random.default_rng(seed), FAMILIES[family].roadside, SEASONS["summer"], section, 2000.0
+        )
         for k in range(stretches.n_stretches):
             part = stretches.stretch(k)
             half_m = 0.5 * part.width_m
@@ -231,10 +233,3 @@ def test_roadside_things_of_a_stretch_hardly_leave_it(family):
             assert all(
                 k * STRETCH_M <= b.start_m and b.end_m <= (k + 1) * STRETCH_M + 60.0 for b in part.barriers
             )
-
-
-def test_roadside_refuses_an_unknown_family():
-    with pytest.raises(BadInputError, match="expected a family"):
-        draw(0, "country") and draw_roadside(
-            np.random.default_rng(0), "moon", "summer", CrossSection(3.0, 1.8, -1.9), 100.0
-        )

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sim.errors import BadInputError
-from sim.look.atmosphere import SEASONS
 from sim.roadside.sprites import KINDS, MIP_RATIO, N_VIEWS, SPRITES, indices, sprite
+from sim.seasons import SEASONS
 
 
 def some_pictures(kind: str) -> list[int]:

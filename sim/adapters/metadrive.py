@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sim.adapters.metadrive_assets import LOOKS, ROAD_REGION_M
+from sim.adapters.metadrive_assets import DAYLIGHTS, ROAD_REGION_M
 from sim.adapters.metadrive_config import CarFacts, MetaDriveConfig
 from sim.adapters.metadrive_process import check_installed, claim, release, start_engine
 from sim.adapters.metadrive_route import draw_route
@@ -53,7 +53,7 @@ class MetaDriveEnv(LaneEnv):
     """
 
     MAX_PER_PROCESS: ClassVar[int | None] = 1
-    STREAMS: ClassVar[dict[str, int]] = {"road": 0, "look": 1, "start": 3}
+    STREAMS: ClassVar[dict[str, int]] = {"road": 0, "daylight": 1, "start": 3}
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
         self.config = config_of(MetaDriveConfig, options)
@@ -79,7 +79,7 @@ class MetaDriveEnv(LaneEnv):
             raise BadInputError(f"reset: expected a finite along_road_m, got {s_m}")
         engine = self._started_engine()
         self._origin_m = (-_middle(self.road.x_m), -_middle(self.road.y_m))
-        _draw_look(engine, self._stream("look"))
+        _draw_daylight(engine, self._stream("daylight"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             engine.drive_map(self._episode_seed % 2**31, blocks, self._origin_m)
@@ -191,8 +191,8 @@ def _middle(values: np.ndarray) -> float:
     return float(values.min() + values.max()) / 2
 
 
-def _draw_look(engine: RoadEngine, rng: np.random.Generator) -> None:
-    look = LOOKS[int(rng.integers(len(LOOKS)))]
+def _draw_daylight(engine: RoadEngine, rng: np.random.Generator) -> None:
+    daylight = DAYLIGHTS[int(rng.integers(len(DAYLIGHTS)))]
     dryness = rng.uniform(0.0, 1.0)
     tint = (0.85 + 0.4 * dryness, 0.95 + 0.1 * dryness, 0.9 + 0.1 * dryness)
-    engine.set_look(look, rng.uniform(-math.pi, math.pi), tint, rng.uniform(0.75, 1.15))
+    engine.set_daylight(daylight, rng.uniform(-math.pi, math.pi), tint, rng.uniform(0.75, 1.15))

@@ -34,7 +34,7 @@ CAR_FOLDERS = ("ferra", "130", "lada", "truck", "beetle")
 
 
 @dataclass(frozen=True)
-class Look:
+class Daylight:
     """A sky and the light that goes with it; colours are RGB from 0 to 1."""
 
     name: str
@@ -46,11 +46,11 @@ class Look:
     haze_m: float
 
 
-LOOKS = (
-    Look("clear", (0.24, 0.45, 0.78), (0.72, 0.82, 0.92), 0.15, 0.62, 0.48, 1500.0),
-    Look("fair", (0.30, 0.50, 0.80), (0.76, 0.83, 0.90), 0.55, 0.50, 0.52, 1100.0),
-    Look("overcast", (0.62, 0.65, 0.69), (0.78, 0.80, 0.82), 0.85, 0.12, 0.74, 700.0),
-    Look("evening", (0.30, 0.40, 0.62), (0.93, 0.80, 0.64), 0.40, 0.50, 0.40, 900.0),
+DAYLIGHTS = (
+    Daylight("clear", (0.24, 0.45, 0.78), (0.72, 0.82, 0.92), 0.15, 0.62, 0.48, 1500.0),
+    Daylight("fair", (0.30, 0.50, 0.80), (0.76, 0.83, 0.90), 0.55, 0.50, 0.52, 1100.0),
+    Daylight("overcast", (0.62, 0.65, 0.69), (0.78, 0.80, 0.82), 0.85, 0.12, 0.74, 700.0),
+    Daylight("evening", (0.30, 0.40, 0.62), (0.93, 0.80, 0.64), 0.40, 0.50, 0.40, 900.0),
 )
 
 
@@ -97,8 +97,8 @@ def _make(folder: Path, shaders: Path) -> None:
     _write(textures / "terrain" / "heightfield.png", _hills(rng))
     for name in ("color", "normal"):  # loaded for every road, shown beside none
         _write(textures / "sidewalk" / f"{name}.png", np.full((8, 8, 3), 128, np.uint8))
-    for look in LOOKS:
-        _write(textures / f"sky_{look.name}.png", _sky(rng, look))
+    for daylight in DAYLIGHTS:
+        _write(textures / f"sky_{daylight.name}.png", _sky(rng, daylight))
     colours = (
         (0.62, 0.05, 0.04),
         (0.10, 0.20, 0.45),
@@ -165,12 +165,12 @@ def _hills(rng: np.random.Generator) -> np.ndarray:
     return (np.clip(large, 0.0, 1.0) * 26000.0).astype(np.uint16) + 4096
 
 
-def _sky(rng: np.random.Generator, look: Look) -> np.ndarray:
+def _sky(rng: np.random.Generator, daylight: Daylight) -> np.ndarray:
     """RGB (256, 2048): the top row is the zenith, the bottom row the horizon."""
     height = np.linspace(1.0, 0.0, 256)[:, None, None]
-    colour = np.array(look.horizon) + (np.array(look.zenith) - look.horizon) * height**0.55
+    colour = np.array(daylight.horizon) + (np.array(daylight.zenith) - daylight.horizon) * height**0.55
     cover = _noise(rng, (1024, 2048), 1.7, 0.3)[::4]
-    cover = np.clip((cover - 1.1 + 1.6 * look.cloud) * 0.6, 0.0, 1.0)[..., None] * np.clip(
+    cover = np.clip((cover - 1.1 + 1.6 * daylight.cloud) * 0.6, 0.0, 1.0)[..., None] * np.clip(
         height * 5.0, 0.0, 1.0
     )
     return _to_bytes(colour + cover * 0.8 * (np.array([0.94, 0.94, 0.95]) - colour))

@@ -22,7 +22,7 @@ from sim.adapters.metadrive_assets import (
     HEIGHT_SCALE_M,
     ROAD_REGION_M,
     TERRAIN_M,
-    Look,
+    Daylight,
 )
 from sim.adapters.metadrive_route import FIRST_BLOCK_M
 from sim.adapters.metadrive_shaders import ROAD_ALPHA
@@ -192,22 +192,24 @@ class RoadEngine(UpstreamEnv):
             float(heading),
         )
 
-    def set_look(self, look: Look, sun_azimuth_rad: float, grass_tint: Any, road_brightness: float) -> None:
+    def set_daylight(
+        self, daylight: Daylight, sun_azimuth_rad: float, grass_tint: Any, road_brightness: float
+    ) -> None:
         """Sky and light of an episode."""
-        name = AssetLoader.file_path("textures", f"sky_{look.name}.png")
+        name = AssetLoader.file_path("textures", f"sky_{daylight.name}.png")
         texture = self.engine.loader.loadTexture(name)
         texture.setWrapU(SamplerState.WM_repeat)
         texture.setWrapV(SamplerState.WM_clamp)
         self._sky.setShaderInput("sky_tex", texture)
-        low = 0.6 if look.name == "evening" else 1.1
+        low = 0.6 if daylight.name == "evening" else 1.1
         sun = (np.cos(sun_azimuth_rad) * np.cos(low), np.sin(sun_azimuth_rad) * np.cos(low), np.sin(low))
-        warm = (1.12, 1.0, 0.86) if look.name == "evening" else (1.03, 1.0, 0.95)
+        warm = (1.12, 1.0, 0.86) if daylight.name == "evening" else (1.03, 1.0, 0.95)
         self.engine.terrain.origin.set_shader_inputs(
             sun_direction=Vec3(*sun),
-            sun_colour=Vec3(*(look.sun * part for part in warm)),
-            ambient_colour=Vec3(look.ambient, look.ambient, look.ambient * 1.04),
-            haze_colour=Vec3(*look.horizon),
-            haze_m=look.haze_m,
+            sun_colour=Vec3(*(daylight.sun * part for part in warm)),
+            ambient_colour=Vec3(daylight.ambient, daylight.ambient, daylight.ambient * 1.04),
+            haze_colour=Vec3(*daylight.horizon),
+            haze_m=daylight.haze_m,
             grass_tint=Vec3(*grass_tint),
             road_brightness=road_brightness,
         )

@@ -172,7 +172,8 @@ def library_path() -> Path | None:
     None where the folder cannot be made. Files of other versions that were not used for a month are removed.
     """
     digest = hashlib.sha256(f"{cv2.__version__} {np.__version__} {sys.byteorder} {SLOT_BYTES}".encode())
-    for source in sorted(Path(__file__).parent.glob("sprite*.py")):
+    here = Path(__file__).parent
+    for source in (here.parent / "seasons.py", *sorted(here.glob("sprite*.py"))):
         digest.update(source.read_bytes())
     path = cache_folder() / f"roadside-{digest.hexdigest()[:16]}.bin"
     try:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from sim.appearance.atmosphere import Atmosphere
 from sim.compiled import compiled, to_byte
-from sim.look.atmosphere import Atmosphere
 from sim.roadside.strips import (
     DEPTH,
     F0,

@@ -11,18 +11,18 @@ import math
 
 import numpy as np
 
+from sim.appearance.atmosphere import Atmosphere
 from sim.camera import Camera
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile
-from sim.look.atmosphere import Atmosphere
 from sim.road import Road
-from sim.roadside import layout
-from sim.roadside.layout import BEHIND_M, FARTHER_M, ObjectLayout
+from sim.roadside import poses
 from sim.roadside.library import COLUMNS, OFFSET, ROWS, level_of, library
 from sim.roadside.lights import add_glows, lit_classes, see_glows
-from sim.roadside.placement import Roadside, RoadsideStretches
+from sim.roadside.poses import BEHIND_M, FARTHER_M, ObjectLayout
 from sim.roadside.rails import Rails
 from sim.roadside.sprites import N_VIEWS
+from sim.roadside.stretches import Roadside, RoadsideStretches
 from sim.roadside.strips import (
     CREST0,
     DEPTH,
@@ -181,29 +181,29 @@ def _see_upright(
     focal_u_px, focal_v_px, horizon_u_px, horizon_v_px, eye_m, half = view
     x, y, cos, sin = pose
     for i in range(len(near)):
-        dx, dy = near[i, layout.X] - x, near[i, layout.Y] - y
+        dx, dy = near[i, poses.X] - x, near[i, poses.Y] - y
         forward_m, left_m = dx * cos + dy * sin, dy * cos - dx * sin
-        reach_m = near[i, layout.REACH_M]
+        reach_m = near[i, poses.REACH_M]
         if not (NEAR_M < forward_m < FAR_M and abs(left_m) < half * forward_m + reach_m) or n == len(things):
             continue
-        index, width_m, length_m = near[i, layout.SPRITE], near[i, layout.WIDTH_M], near[i, layout.LENGTH_M]
+        index, width_m, length_m = near[i, poses.SPRITE], near[i, poses.WIDTH_M], near[i, poses.LENGTH_M]
         if length_m > 0.0:
-            yaw = near[i, layout.HEADING] - heading_rad - math.atan2(left_m, forward_m)
+            yaw = near[i, poses.HEADING] - heading_rad - math.atan2(left_m, forward_m)
             index += math.floor(yaw * _VIEWS_PER_RAD + 0.5) % N_VIEWS
-            width_m = width_m * abs(math.cos(yaw)) + length_m * abs(math.sin(yaw)) + near[i, layout.MARGIN_M]
+            width_m = width_m * abs(math.cos(yaw)) + length_m * abs(math.sin(yaw)) + near[i, poses.MARGIN_M]
         scale_u, scale_v = focal_u_px / forward_m, focal_v_px / forward_m
-        width, tall = width_m * scale_u, near[i, layout.TALL_M] * scale_v
+        width, tall = width_m * scale_u, near[i, poses.TALL_M] * scale_v
         left = horizon_u_px - scale_u * left_m - 0.5 * width
         base = horizon_v_px + scale_v * (eye_m - interpolate(forward_m, far_m, height_m))
         crest = interpolate(forward_m, far_m, crest_px)
-        last = base + near[i, layout.BELOW_M] * scale_v
+        last = base + near[i, poses.BELOW_M] * scale_v
         if width * tall > min_area_px and tall > 1.0 and left < width_px and left + width > 0:
             thing = things[n]
             thing[KIND], thing[DEPTH], thing[SPRITE], thing[SURFACE] = (
                 UPRIGHT,
                 forward_m,
                 index,
-                near[i, layout.SURFACE],
+                near[i, poses.SURFACE],
             )
             thing[LEFT], thing[TOP], thing[WIDTH], thing[TALL] = left, last - tall, width, tall
             thing[LAST] = crest if crest < base - 0.5 else last
@@ -224,7 +224,7 @@ def _see_panels(
             break
         thing, n_left, n_right = things[n], 0, 0
         for end in range(2):
-            dx, dy = near[i, layout.X + 2 * end] - x, near[i, layout.Y + 2 * end] - y
+            dx, dy = near[i, poses.X + 2 * end] - x, near[i, poses.Y + 2 * end] - y
             f, left = dx * cos + dy * sin, dy * cos - dx * sin
             thing[F0 + end], thing[L0 + end] = f, left
             thing[G0 + end], thing[CREST0 + end] = (
@@ -235,8 +235,8 @@ def _see_panels(
         nearest, farthest = min(thing[F0], thing[F1]), max(thing[F0], thing[F1])
         # Two ends outside on the same side of the view: nothing of the panel is in it.
         if farthest > NEAR_M + 0.3 and nearest < FAR_M - 1.0 and n_left < 2 and n_right < 2:
-            thing[KIND], thing[DEPTH], thing[HEIGHT_M] = PANEL, farthest, near[i, layout.PANEL_TALL_M]
-            thing[SPRITE], thing[SURFACE] = near[i, layout.PANEL_SPRITE], near[i, layout.PANEL_SURFACE]
+            thing[KIND], thing[DEPTH], thing[HEIGHT_M] = PANEL, farthest, near[i, poses.PANEL_TALL_M]
+            thing[SPRITE], thing[SURFACE] = near[i, poses.PANEL_SPRITE], near[i, poses.PANEL_SURFACE]
             n += 1
     return n
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sim.appearance.atmosphere import Atmosphere
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile
-from sim.look.atmosphere import Atmosphere
 from sim.road import Road
-from sim.roadside.layout import road_points
-from sim.roadside.placement import Barrier
+from sim.roadside.poses import road_points
+from sim.roadside.stretches import Barrier
 from sim.roadside.strips import BOTTOM0, BOTTOM1, DEPTH, KIND, NEAR_M, QUAD, RED, TOP0, TOP1, U0, U1
 
 _STEP_M = 2.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.roadside.sprite_solids import GLASS, Colour, Lamp, Painter, inset
+from sim.roadside.sprite_solids import GLASS, Colour, Painted, Painter, inset
+from sim.seasons import Season
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _ends(painter: Painter, shape: CarShape) -> None:
             painter.lamp((-end, side * 0.78 * half, tail - 0.10), 0.34, (220, 24, 16))
 
 
-def paint_car(rng: np.random.Generator, variant: int, yaw_rad: float) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_car(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A car of ``CARS``; yaw 0 shows its rear, pi its front."""
     name, colour = CARS[variant % len(CARS)]
     shape = CAR_SHAPES[name]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.roadside.sprite_solids import GLASS, Colour, Lamp, Painter, Points, inset
+from sim.roadside.sprite_solids import GLASS, Colour, Painted, Painter, Points, inset
+from sim.seasons import Season
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,7 @@ def _grain() -> np.ndarray:
     return np.clip(1 + 0.05 * np.random.default_rng(0).normal(0, 1, (512, 768)), 0.8, 1.2).astype(np.float32)
 
 
-def _paint_house(
-    rng: np.random.Generator, shape: HouseShape, yaw_rad: float, snowy: bool
-) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def _paint_house(rng: np.random.Generator, shape: HouseShape, yaw_rad: float, snowy: bool) -> Painted:
     if shape.gable_to_road:  # the model has its ridge along x
         yaw_rad += np.pi / 2
         length_m, width_m = shape.width_m, shape.length_m
@@ -125,15 +124,13 @@ def _box_faces(x: float, y: float, half: float, low: float, high: float) -> list
     ]
 
 
-def paint_house(
-    rng: np.random.Generator, variant: int, season: str, yaw_rad: float
-) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_house(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A house of ``HOUSES``; yaw 0 looks along the road it stands at."""
-    return _paint_house(rng, HOUSES[variant % len(HOUSES)], yaw_rad, season == "winter" and variant % 2 == 0)
+    return _paint_house(
+        rng, HOUSES[variant % len(HOUSES)], yaw_rad, season.snow_on_roofs and variant % 2 == 0
+    )
 
 
-def paint_barn(
-    rng: np.random.Generator, variant: int, season: str, yaw_rad: float
-) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_barn(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A barn of ``BARNS``; yaw 0 looks along the road it stands at."""
-    return _paint_house(rng, BARNS[variant % len(BARNS)], yaw_rad, season == "winter" and variant % 2 == 0)
+    return _paint_house(rng, BARNS[variant % len(BARNS)], yaw_rad, season.snow_on_roofs and variant % 2 == 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.roadside.sprite_solids import Lamp
-from sim.roadside.sprite_trees import BARK, LEAVES, clumps
+from sim.roadside.sprite_solids import Lamp, Painted
+from sim.roadside.sprite_trees import BARK, clumps
+from sim.seasons import SEASONS, Season
 
 Colour = tuple[float, ...]
 FRONTS: tuple[Colour, ...] = (
@@ -32,7 +33,7 @@ def _fill(picture: np.ndarray, left: float, right: float, top: float, bottom: fl
     )
 
 
-def paint_town_front(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_town_front(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """Two houses wall to wall, 16 m long, up to 11 m high, sometimes with shops."""
     height, width = 11 * PIXELS_PER_M, 16 * PIXELS_PER_M
     picture = np.zeros((height, width, 4), np.uint8)
@@ -90,7 +91,7 @@ def _ground_floor(
     _fill(picture, left, right, height - 7, height, (96, 92, 88))
 
 
-def paint_rock(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_rock(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A rock cutting with a ragged top: ledges that slant, dark cracks, some green on top."""
     height, width = 128, 320
     base = np.array(((132, 122, 108), (112, 108, 106), (146, 118, 92), (98, 94, 86))[variant % 4], np.float64)
@@ -119,7 +120,7 @@ def paint_rock(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tupl
     return np.clip(np.concatenate([rgb * alpha, 255 * alpha], axis=2), 0, 255).astype(np.uint8), ()
 
 
-def paint_stone_wall(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_stone_wall(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A low wall of rough stones, or a plastered garden wall."""
     height, width = 48, 320
     base = np.array(((138, 130, 118), (116, 112, 108), (196, 186, 166), (150, 92, 70))[variant % 4])
@@ -141,7 +142,7 @@ def paint_stone_wall(rng: np.random.Generator, variant: int) -> tuple[np.ndarray
     return picture, ()
 
 
-def paint_hedge(rng: np.random.Generator, variant: int, season: str) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_hedge(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A hedge, cut or wild; brown in winter."""
     height, width = 72, 320
     picture = np.zeros((height, width, 4), np.uint8)
@@ -152,17 +153,17 @@ def paint_hedge(rng: np.random.Generator, variant: int, season: str) -> tuple[np
     blobs = np.concatenate(
         [np.stack([x, height - y - wild * rng.random(n), radius], axis=1) for y in (12.0, 30.0, 46.0)]
     )
-    if season == "winter":
+    if not season.leaves:
         colour = BARK[variant % 4]
     else:  # cut hedges turn late and never all of them
-        green, turned = LEAVES["summer"][(variant + 1) % 6], LEAVES[season][(variant + 1) % 6]
+        green, turned = SEASONS["summer"].leaves[(variant + 1) % 6], season.leaves[(variant + 1) % 6]
         colour = (0.6 * green[0] + 0.4 * turned[0], 0.6 * green[1] + 0.4 * turned[1], green[2])
     _fill(picture, 0, width, 26, height, tuple(0.25 * c for c in colour))
     clumps(picture, rng, blobs, (0.85 * colour[0], 0.85 * colour[1], 0.85 * colour[2]), 1900, 3.8)
     return picture, ()
 
 
-def paint_fence(rng: np.random.Generator, variant: int) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_fence(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A fence one sees through: rails or wires between posts."""
     height, width = 56, 320
     picture = np.zeros((height, width, 4), np.uint8)

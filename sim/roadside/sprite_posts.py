@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.roadside.sprite_solids import Lamp
+from sim.roadside.sprite_solids import Lamp, Painted
+from sim.seasons import Season
 
 Colour = tuple[float, ...]
 WHITE, BLACK, RED, BLUE = (236, 236, 232), (26, 26, 28), (190, 30, 34), (28, 76, 160)
@@ -25,7 +26,7 @@ def _box(picture: np.ndarray, left: float, top: float, right: float, bottom: flo
     cv2.fillConvexPoly(picture, points, _rgba(colour), cv2.LINE_AA, 4)
 
 
-def paint_delineator(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_delineator(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A marker post at the edge of the road."""
     picture = np.zeros((144, 28, 4), np.uint8)
     body = (WHITE, WHITE, WOOD, YELLOW, (214, 214, 206))[variant % 5]
@@ -34,12 +35,10 @@ def paint_delineator(rng: np.random.Generator, variant: int, season: str) -> np.
     if variant % 5 != 2:
         _box(picture, 0.2, 0.13, 0.8, 0.33, BLACK if variant % 5 != 4 else RED)
         _box(picture, 0.38, 0.17, 0.62, 0.29, (230, 120, 40) if variant % 2 else (245, 245, 240))
-    return picture
+    return picture, ()
 
 
-def paint_lamp_post(
-    rng: np.random.Generator, variant: int, season: str
-) -> tuple[np.ndarray, tuple[Lamp, ...]]:
+def paint_lamp_post(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A street lamp; its arm reaches to the left, over a road seen on that side."""
     picture = np.zeros((256, 72, 4), np.uint8)
     steel = (GREY, (96, 100, 102), (70, 84, 74), (168, 168, 164))[variant % 4]
@@ -58,7 +57,7 @@ def paint_lamp_post(
     return picture, (Lamp(head[0] / 72, (head[1] + 2) / 256, 1.6, (255, 214, 150)),)
 
 
-def paint_pole(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_pole(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A wooden pole that carries wires."""
     picture = np.zeros((256, 72, 4), np.uint8)
     wood = ((96, 80, 66), (122, 108, 94), (74, 62, 54), (142, 134, 124))[variant % 4]
@@ -74,7 +73,7 @@ def paint_pole(rng: np.random.Generator, variant: int, season: str) -> np.ndarra
             cv2.line(picture, (x, row - 5), (x, row), _rgba((180, 184, 180)), 2)
     if variant % 4 == 2:
         cv2.rectangle(picture, (40, 62), (52, 86), _rgba((120, 122, 122)), -1)
-    return picture
+    return picture, ()
 
 
 def _plate(picture: np.ndarray, corners: list[tuple[float, float]], border: Colour, face: Colour) -> None:
@@ -103,7 +102,7 @@ def _stand(height: int, width: int, legs: tuple[float, ...] = (0.5,)) -> np.ndar
     return picture
 
 
-def paint_round_sign(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_round_sign(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A speed limit, an end of one or an order, on a post."""
     picture = _stand(256, 84)
     mark = ("50", "70", "30", "100", "", "60")[variant % 6]
@@ -114,10 +113,10 @@ def paint_round_sign(rng: np.random.Generator, variant: int, season: str) -> np.
         _text(picture, mark, (42, 42), 0.95 if len(mark) == 2 else 0.7, BLACK)
     else:
         cv2.arrowedLine(picture, (42, 64), (42, 20), _rgba(WHITE), 7, cv2.LINE_AA, tipLength=0.4)
-    return picture
+    return picture, ()
 
 
-def paint_triangle_sign(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_triangle_sign(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A warning on a post: a triangle, or a yellow diamond."""
     picture = _stand(256, 92)
     if variant % 5 == 4:
@@ -130,7 +129,7 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: str) -> 
             7,
             cv2.LINE_AA,
         )
-        return picture
+        return picture, ()
     _plate(picture, [(46, 2), (91, 80), (1, 80)], RED, WHITE)
     if variant % 5 == 0:
         cv2.line(picture, (46, 32), (46, 54), _rgba(BLACK), 7, cv2.LINE_AA)
@@ -146,10 +145,10 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: str) -> 
             else [(52, 70), (52, 54), (38, 46), (40, 34)]
         )
         cv2.polylines(picture, [np.array(bend, np.int32)], False, _rgba(BLACK), 6, cv2.LINE_AA)
-    return picture
+    return picture, ()
 
 
-def paint_board(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_board(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A direction board or the name of a place: two legs, lines of text, an arrow."""
     picture = _stand(176, 176, (0.2, 0.8))
     face, ink = ((BLUE, WHITE), (GREEN, WHITE), (WHITE, BLACK), (YELLOW, BLACK), ((120, 76, 46), WHITE))[
@@ -166,10 +165,10 @@ def paint_board(rng: np.random.Generator, variant: int, season: str) -> np.ndarr
                 cv2.line(picture, (x, row - 9), (x, row + 7), _rgba(face), 2)
             left = right + 12
         cv2.arrowedLine(picture, (140, row), (162, row), _rgba(ink), 6, cv2.LINE_AA, tipLength=0.5)
-    return picture
+    return picture, ()
 
 
-def paint_chevron(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_chevron(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A board with arrows that stands on the outside of a curve; even variants point to the left."""
     picture = _stand(144, 128, (0.5,))
     face, ink = ((RED, WHITE), (BLACK, YELLOW))[variant // 2 % 2]
@@ -178,4 +177,4 @@ def paint_chevron(rng: np.random.Generator, variant: int, season: str) -> np.nda
     for x in (10, 48, 86):
         arrow = [(x + 22, 8), (x + 34, 8), (x + 14, 40), (x + 34, 72), (x + 22, 72), (x, 40)]
         cv2.fillPoly(picture, [np.array(arrow, np.int32)], _rgba(ink), cv2.LINE_AA)
-    return picture if variant % 2 == 0 else np.ascontiguousarray(picture[:, ::-1])
+    return (picture if variant % 2 == 0 else np.ascontiguousarray(picture[:, ::-1])), ()

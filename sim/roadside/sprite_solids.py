@@ -35,6 +35,11 @@ class Lamp:
     colour: Colour
 
 
+Painted = tuple[np.ndarray, tuple[Lamp, ...]]
+"""What every painter ``paint(rng, variant, season, yaw_rad)`` gives: a picture uint8 (h, w, 4), RGB and alpha,
+premultiplied, and what shines in it. Only what is solid looks different from another side."""
+
+
 @dataclass
 class Painter:
     """Draws faces, those turned away left out, back to front as they are called."""

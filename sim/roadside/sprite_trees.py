@@ -11,21 +11,12 @@ import functools
 import cv2
 import numpy as np
 
+from sim.roadside.sprite_solids import Painted
+from sim.seasons import Season
+
 Colour = tuple[float, ...]
 
 SNOW: Colour = (226, 231, 238)
-LEAVES: dict[str, tuple[Colour, ...]] = {  # in full light, one for each variant in turn
-    "spring": (
-        (132, 160, 62),
-        (150, 172, 78),
-        (118, 150, 60),
-        (206, 178, 186),
-        (140, 158, 84),
-        (164, 172, 92),
-    ),
-    "summer": ((86, 118, 44), (74, 104, 44), (98, 122, 52), (66, 98, 50), (92, 108, 60), (108, 126, 58)),
-    "autumn": ((196, 140, 40), (182, 92, 36), (166, 128, 52), (150, 64, 38), (206, 168, 60), (128, 122, 54)),
-}
 NEEDLES: tuple[Colour, ...] = ((58, 84, 46), (46, 72, 48), (68, 88, 52), (52, 78, 58))
 BARK: tuple[Colour, ...] = ((92, 74, 58), (78, 68, 60), (112, 98, 84), (66, 54, 44))
 
@@ -123,7 +114,7 @@ def _twigs(
         _twigs(picture, rng, (end_x, end_y, turned), length * rng.uniform(0.62, 0.84), width * 0.66, bark)
 
 
-def paint_leafy(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_leafy(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A broad-leaved tree; bare in winter. The last two variants carry their crown high on a long stem."""
     height, width = 256, 220
     picture = np.zeros((height, width, 4), np.uint8)
@@ -146,25 +137,25 @@ def paint_leafy(rng: np.random.Generator, variant: int, season: str) -> np.ndarr
     margin = blobs[:, 2] + 8
     blobs[:, 0] = np.clip(blobs[:, 0], margin, width - margin)
     blobs[:, 1] = np.clip(blobs[:, 1], margin, low - 0.3 * blobs[:, 2])
-    if season == "winter":
+    if not season.leaves:
         for direction in rng.uniform(-0.75, 0.75, 4):
             _twigs(picture, rng, (foot[0], rng.uniform(low - 20, low + 12), direction), 0.24 * low, 4.5, bark)
         _twigs(picture, rng, (*fork, 0.0), 0.27 * low, 5.5, bark)
-        return picture
+        return picture, ()
     for blob in blobs[::3]:
         ends = (int(fork[0]), int(fork[1] + 20)), (int(blob[0]), int(blob[1]))
         cv2.line(picture, *ends, _tone(bark, 0.5), 3, cv2.LINE_AA)
-    colour = LEAVES[season][variant % len(LEAVES[season])]
+    colour = season.leaves[variant % len(season.leaves)]
     clumps(picture, rng, blobs, colour, 520, 9.0)
-    return _grain(picture, rng, 0.16)
+    return _grain(picture, rng, 0.16), ()
 
 
-def paint_conifer(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_conifer(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A spruce or a fir, with snow on its boughs in winter for every other variant."""
     height, width = 256, 130
     picture = np.zeros((height, width, 4), np.uint8)
     colour = NEEDLES[variant % len(NEEDLES)]
-    snowy = season == "winter" and variant % 2 == 0
+    snowy = season.snow_on_roofs and variant % 2 == 0
     _trunk(picture, rng, (width / 2, height - 3.0), (width / 2, 20.0), 5.0)
     slim = rng.uniform(0.34, 0.46)
     for y in np.arange(8, height - 22, 4.2):
@@ -179,36 +170,36 @@ def paint_conifer(rng: np.random.Generator, variant: int, season: str) -> np.nda
             centre = (int(width / 2 + x), int(y + droop))
             axes = (int(3 + 6 * share), int(2 + 2.5 * share))
             cv2.ellipse(picture, centre, axes, 28 * side, 0, 360, tone, -1, cv2.LINE_AA)
-    return _grain(picture, rng, 0.20)
+    return _grain(picture, rng, 0.20), ()
 
 
-def paint_bush(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_bush(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A low bush or tuft of tall grass; thin and brown in winter."""
     height, width = 112, 168
     picture = np.zeros((height, width, 4), np.uint8)
-    if season == "winter":
+    if not season.leaves:
         bark = BARK[variant % len(BARK)]
         for x in rng.uniform(0.3, 0.7, 22):
             _twigs(picture, rng, (x * width, height - 4.0, rng.uniform(-0.7, 0.7)), 26.0, 2.0, bark)
-        return picture
+        return picture, ()
     n_blobs = int(rng.integers(4, 7))
     radius = rng.uniform(0.22, 0.34, n_blobs) * height
     x, y = rng.uniform(0.24, 0.76, n_blobs) * width, height - 6 - radius * rng.uniform(0.8, 1.5, n_blobs)
     blobs = np.stack([x, y, radius], axis=1)
     blobs[:, 1] = np.maximum(blobs[:, 1], radius + 6)
-    colour = LEAVES[season][(2 * variant + 1) % len(LEAVES[season])]
+    colour = season.leaves[(2 * variant + 1) % len(season.leaves)]
     clumps(picture, rng, blobs, tuple(0.9 * c for c in colour), 240, 7.0)
-    return _grain(picture, rng, 0.16)
+    return _grain(picture, rng, 0.16), ()
 
 
 @functools.cache
-def _tree(is_conifer: bool, variant: int, season: str) -> np.ndarray:
+def _tree(is_conifer: bool, variant: int, season: Season) -> np.ndarray:
     """A tree for rows, the same in all of them."""
     rng = np.random.default_rng([int(is_conifer), variant])
-    return (paint_conifer if is_conifer else paint_leafy)(rng, variant, season)
+    return (paint_conifer if is_conifer else paint_leafy)(rng, variant, season, 0.0)[0]
 
 
-def paint_tree_row(rng: np.random.Generator, variant: int, season: str) -> np.ndarray:
+def paint_tree_row(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """The edge of a wood, several trees wide: what stands far from the road is drawn with one of these."""
     height, width = 176, 512
     picture = np.zeros((height, width, 4), np.uint8)
@@ -229,6 +220,6 @@ def paint_tree_row(rng: np.random.Generator, variant: int, season: str) -> np.nd
     under = np.stack(
         [rng.uniform(26, width - 26, n), np.full(n, height - 17.0), rng.uniform(10, 17, n)], axis=1
     )
-    colour = (84, 74, 60) if season == "winter" else LEAVES[season][(variant + 2) % 6]
+    colour = season.undergrowth or season.leaves[(variant + 2) % 6]
     clumps(picture, rng, under, tuple(0.62 * c for c in colour), 360, 6.0)
-    return picture
+    return picture, ()

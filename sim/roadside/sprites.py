@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 
 from sim.errors import BadInputError
-from sim.look.atmosphere import SEASONS
 from sim.roadside import sprite_cars, sprite_houses, sprite_panels, sprite_posts, sprite_solids, sprite_trees
-from sim.roadside.sprite_solids import Lamp
+from sim.roadside.sprite_solids import Lamp, Painted
+from sim.seasons import SEASONS, Season
 from sim.surface_class import SurfaceClass
 
 N_VIEWS = 48
@@ -34,7 +34,7 @@ class Kind:
     """What all pictures of one kind share.
 
     Attributes:
-        paint: makes a picture and the places of its lamps.
+        paint: makes a picture and the places of its lamps (see ``Painted``).
         surface_class: of its pixels.
         sizes_m: (width, height) of every variant; along the road and height for a panel.
         seasonal: looks different in every season.
@@ -45,7 +45,7 @@ class Kind:
         margin_m: free on both sides of the picture.
     """
 
-    paint: Callable[..., Any]
+    paint: Callable[[np.random.Generator, int, Season, float], Painted]
     surface_class: SurfaceClass
     sizes_m: tuple[tuple[float, float], ...]
     seasonal: bool = False
@@ -170,11 +170,6 @@ def sprite(index: int) -> Sprite:
     entry = SPRITES[index]
     kind = KINDS[entry.name]
     rng = np.random.default_rng([zlib.crc32(entry.name.encode()), entry.variant])
-    arguments: list[Any] = [rng, entry.variant]
-    if kind.paint is not sprite_cars.paint_car and (kind.seasonal or not (kind.is_panel or kind.lengths_m)):
-        arguments.append(entry.season)
-    if kind.lengths_m:
-        arguments.append(2 * np.pi * entry.view / N_VIEWS)
-    painted = kind.paint(*arguments)
-    picture, lamps = painted if isinstance(painted, tuple) else (painted, ())
+    season = SEASONS[entry.season or next(iter(SEASONS))]  # any, where it makes no difference
+    picture, lamps = kind.paint(rng, entry.variant, season, 2 * np.pi * entry.view / N_VIEWS)
     return Sprite(_mips(picture, 256), lamps)

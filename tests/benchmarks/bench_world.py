@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from sim.appearance.surface import N_D, N_S
 from sim.camera import Camera
 from sim.families import FAMILIES
-from sim.look.surface import N_D, N_S
 from sim.procedural_env import ProceduralEnv
 from tests.ground_points import unproject
 

@@ -9,38 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sim.appearance.atmosphere import Atmosphere
 from sim.compiled import compiled
-from sim.look.atmosphere import Atmosphere
+from sim.families import RoadFamily
+from sim.weathers import Weather
 
 N_BEARINGS = 1440
 _BEARINGS = np.linspace(0, 2 * np.pi, N_BEARINGS, endpoint=False)
 N_ROWS = 80
 TOP_RAD = 0.4
 """Ridges reach up to this elevation; their looks have ``N_ROWS`` rows from there down to the horizon."""
-Colour = tuple[float, float, float]
 
-# By season: colours of woods, of open hills, of bare summits.
-_WOODS: dict[str, tuple[Colour, ...]] = {
-    "spring": ((0.16, 0.26, 0.08), (0.24, 0.34, 0.12), (0.10, 0.19, 0.09)),
-    "summer": ((0.09, 0.16, 0.07), (0.14, 0.20, 0.09), (0.06, 0.12, 0.07)),
-    "autumn": ((0.40, 0.24, 0.08), (0.48, 0.34, 0.10), (0.28, 0.15, 0.07), (0.16, 0.18, 0.08)),
-    "winter": ((0.20, 0.17, 0.14), (0.13, 0.14, 0.11), (0.26, 0.22, 0.18)),
-}
-_HILLS: dict[str, tuple[Colour, ...]] = {
-    "spring": ((0.30, 0.44, 0.16), (0.40, 0.48, 0.22)),
-    "summer": ((0.42, 0.40, 0.20), (0.62, 0.52, 0.30), (0.28, 0.34, 0.15)),
-    "autumn": ((0.46, 0.36, 0.18), (0.36, 0.30, 0.16)),
-    "winter": ((0.34, 0.30, 0.24), (0.42, 0.38, 0.32)),
-}
 _SNOW = np.array([0.86, 0.89, 0.95])
-_RELIEF = {  # heights (radians) of the far and the near ridges, and how rugged they are
-    "highway": ((0.0, 0.05), (0.0, 0.04), 0.7),
-    "country": ((0.0, 0.09), (0.01, 0.10), 1.0),
-    "mountain": ((0.05, 0.20), (0.04, 0.22), 1.7),
-    "urban": ((0.0, 0.05), (0.01, 0.08), 0.6),
-}
-_CLOUDS = {"clear": (0.9, 2.2), "low_sun": (0.7, 1.6), "dusk": (0.5, 1.4), "night": (0.9, 1.8)}
-"""Threshold of the clouds' noise by weather: high is a clean sky; elsewhere the sky is covered throughout."""
 
 
 def _waves(rng: np.random.Generator, low: int, high: int, n: int, is_wanted: bool = True) -> np.ndarray:
@@ -178,7 +158,7 @@ def _slopes(rng: np.random.Generator, rough: float) -> np.ndarray:
 
 
 def draw_ridges(
-    rng: np.random.Generator, family: str, atmosphere: Atmosphere
+    rng: np.random.Generator, family: RoadFamily, atmosphere: Atmosphere
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Skyline of an episode, far to near.
 
@@ -187,13 +167,13 @@ def draw_ridges(
         (n, N_ROWS, N_BEARINGS).
     """
     n_ridges = int(rng.integers(2, 5))
-    far, near, rugged = _RELIEF[family]
+    rugged = family.ruggedness
     heights, colours, textures = [], [], []
     for i in range(n_ridges):
         nearness = i / (n_ridges - 1)
         is_wood = rng.random() < 0.35 + 0.5 * nearness
-        is_town = rng.random() < 0.2 + 0.6 * nearness and family == "urban"
-        base = rng.uniform(*(near if nearness > 0.5 else far))
+        is_town = rng.random() < 0.2 + 0.6 * nearness and family.towns_at_horizon
+        base = rng.uniform(*(family.near_hills_rad if nearness > 0.5 else family.far_hills_rad))
         hills = base + 0.022 * rugged * _waves(rng, 2, 14, 6) + 0.008 * rugged * _waves(rng, 15, 70, 10)
         size = (0.004 + 0.03 * nearness**2) * rng.uniform(0.5, 1.6)
         crowns = np.maximum(_crowns(rng, int(4 + 12 * nearness)), 0.8 * _crowns(rng, int(3 + 6 * nearness)))
@@ -203,7 +183,7 @@ def draw_ridges(
         tall, walls = _houses(rng, is_town)
         heights.append(0.02 + 2.2 * size * tall if is_town else hills + size * crowns * gaps * is_wood)
         choice, shade, haze = rng.random(), rng.uniform(0.6, 1.2), rng.uniform(0.1, 0.6)
-        kinds = (_WOODS if is_wood else _HILLS)[atmosphere.season]
+        kinds = atmosphere.season.woods if is_wood else atmosphere.season.hills
         colour = np.array((0.45, 0.40, 0.37) if is_town else kinds[int(choice * len(kinds))]) * shade
         white = np.clip(atmosphere.snow_cover * (0.3 if is_town else 0.35 if is_wood else 0.9), 0, 1)
         colour = (colour + white * (_SNOW - colour)) * atmosphere.light
@@ -219,9 +199,9 @@ def draw_ridges(
     return ridges, np.clip(np.array(colours, np.float32), 0, 1), np.array(textures, np.float32)
 
 
-def draw_clouds(rng: np.random.Generator, weather: str) -> np.ndarray:
+def draw_clouds(rng: np.random.Generator, weather: Weather) -> np.ndarray:
     """Cover (64, 512) in [0, 1] by elevation (top row is highest) and bearing, without a seam."""
-    threshold = rng.uniform(*_CLOUDS.get(weather, (0.3, 0.8)))
+    threshold = rng.uniform(*weather.cloud_threshold)
     cover = np.zeros((64, 512), np.float32)
     for weight, (rows, columns) in ((1.0, (8, 16)), (0.6, (16, 48)), (0.35, (32, 128)), (0.2, (64, 256))):
         grid = rng.random((rows, columns)).astype(np.float32)

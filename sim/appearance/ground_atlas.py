@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from sim.appearance.scene import Scene
+from sim.appearance.surface import HALF_WIDTH_M, N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M
 from sim.compiled import ONE, compiled, lane, lanes, lanes_of, mix, weight_of
-from sim.look.scene import Scene
-from sim.look.surface import HALF_WIDTH_M, N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M
 from sim.surface_class import SurfaceClass
 
 N_LEVELS_D = 5

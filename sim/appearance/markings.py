@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.look.ground_loops import wear_of
-from sim.look.section import PARKING_M, CrossSection
-from sim.look.surface import (
+from sim.appearance.ground_loops import wear_of
+from sim.appearance.section import PARKING_M, CrossSection
+from sim.appearance.surface import (
     N_D,
     N_S,
     TEXEL_D_M,
@@ -21,6 +21,7 @@ from sim.look.surface import (
     row_of,
     rows_between,
 )
+from sim.families import RoadFamily
 
 DASH_PERIODS_M = (6.4, 9.6, 12.8)
 _ARROWS = {  # outlines, metres (forward, left) from the arrow's middle
@@ -116,16 +117,9 @@ class MarkingStyle:
     yellow_centre: bool
 
 
-_CENTRES = {  # share of roads with each kind of line between the directions
-    "highway": {"double": 0.8, "solid": 0.2},
-    "country": {"dashed": 0.42, "double": 0.22, "solid": 0.1, "half": 0.11, "none": 0.15},
-    "mountain": {"dashed": 0.22, "double": 0.2, "solid": 0.13, "half": 0.05, "none": 0.4},
-    "urban": {"dashed": 0.5, "double": 0.18, "solid": 0.15, "none": 0.17},
-}
-_EDGES = {"highway": 0.97, "country": 0.72, "mountain": 0.5, "urban": 0.2}
-
-
-def draw_markings(rng: np.random.Generator, family: str, section: CrossSection) -> tuple[Paint, MarkingStyle]:
+def draw_markings(
+    rng: np.random.Generator, family: RoadFamily, section: CrossSection
+) -> tuple[Paint, MarkingStyle]:
     """The lines that run along the whole road."""
     style = MarkingStyle(
         float(rng.uniform(0.10, 0.20)), float(rng.choice([0.1, 0.35, 0.65, 0.95])), bool(rng.random() < 0.45)
@@ -141,10 +135,10 @@ def draw_markings(rng: np.random.Generator, family: str, section: CrossSection) 
 
     own_way = (0.0, *section.same_way_m)
     far = section.far_carriageway_m
-    has_edges, dashed_edge = rng.random() < _EDGES[family], rng.random() < 0.06
+    has_edges, dashed_edge = rng.random() < family.edge_lines, rng.random() < 0.06
     for lane in (*own_way[1:], *sorted(section.oncoming_m)[1:]):
         paint.line(lane - lane_m / 2, width_m, False, worn(), dash=dash)
-    kinds = _CENTRES[family]
+    kinds = family.centre_lines
     centre = str(rng.choice(list(kinds), p=np.array(list(kinds.values()))))
     gap_m, has_studs = rng.uniform(0.10, 0.18), rng.random() < 0.3
     if section.oncoming_m and far is None:

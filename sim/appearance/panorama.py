@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sim.appearance.scene import Scene
+from sim.appearance.skyline import TOP_RAD
 from sim.camera import Camera
 from sim.conventions import wrap_angle
-from sim.look.scene import Scene
-from sim.look.skyline import TOP_RAD
 from sim.surface_class import SurfaceClass
 
 MAX_PITCH = 0.12
@@ -66,7 +66,7 @@ class Panorama:
     def _paint(self, here: slice) -> None:
         elevation, bearing, n_above = self._elevation, self._bearing[here], len(self._elevation)
         picture = _sky(self._scene, elevation, bearing)
-        if self._scene.atmosphere.weather == "night":
+        if self._scene.atmosphere.weather.stars:
             _add_stars(picture, elevation, self._bearing, here)
         _add_clouds(picture, self._scene, elevation, bearing)
         classes = _add_ridges(picture, self._scene, elevation, bearing, self._focal_v_px)
@@ -116,11 +116,7 @@ def _add_clouds(picture: np.ndarray, scene: Scene, elevation: np.ndarray, bearin
         wrapped, np.broadcast_to(map_x, shape).astype(np.float32),
         np.broadcast_to(map_y[:, None], shape).astype(np.float32), cv2.INTER_LINEAR,
     )  # fmt: skip
-    colour = (
-        np.minimum(air.horizon * np.float32(1.12), 1)
-        if air.weather != "overcast"
-        else air.horizon * np.float32(0.8)
-    )
+    colour = np.minimum(air.horizon * np.float32(air.weather.cloud_gain), 1)
     picture += 0.75 * cover[..., None] * (colour - picture)
     if air.sun_bearing_rad is not None:
         _add_sun(picture, air.sun_bearing_rad, elevation, bearing)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.errors import BadInputError
-from sim.families import FAMILIES
+from sim.families import RoadFamily
 
 _REACH_M = 19.0
 _FAR_SHOULDER_M = 1.2
@@ -45,46 +44,30 @@ class CrossSection:
         return tuple(sorted((0.0, *self.same_way_m, *self.oncoming_m)))
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How roads of a family are laid out; ``lanes`` are (same way, oncoming, divided, weight)."""
-
-    shoulder_m: tuple[float, float]
-    lanes: tuple[tuple[int, int, bool, float], ...]
-    has_kerb: bool = False
-
-
-_LAYOUTS = {
-    "highway": _Layout((0.8, 2.8), ((1, 2, True, 0.6), (2, 1, True, 0.15), (1, 2, False, 0.25))),
-    "country": _Layout((0.15, 0.9), ((0, 1, False, 0.92), (0, 0, False, 0.08))),
-    "mountain": _Layout((0.10, 0.5), ((0, 1, False, 0.85), (0, 0, False, 0.15))),
-    "urban": _Layout((0.25, 0.6), ((0, 1, False, 0.65), (1, 2, False, 0.25), (0, 0, False, 0.10)), True),
-}
 PARKING_M = 2.2
 """Width of a row of parking bays, inside the paved surface."""
 
 
-def draw_section(rng: np.random.Generator, family: str, lane_width_m: float | None = None) -> CrossSection:
+def draw_section(
+    rng: np.random.Generator, family: RoadFamily, lane_width_m: float | None = None
+) -> CrossSection:
     """Draw the layout of one road; a given lane width replaces the drawn one and moves no other draw."""
-    if family not in _LAYOUTS:
-        raise BadInputError(f"expected road family one of {', '.join(_LAYOUTS)}, got {family!r}")
-    layout = _LAYOUTS[family]
-    drawn_m = rng.uniform(FAMILIES[family].min_lane_width_m, FAMILIES[family].max_lane_width_m)
+    drawn_m = rng.uniform(family.min_lane_width_m, family.max_lane_width_m)
     width_m = float(drawn_m if lane_width_m is None else lane_width_m)
-    weights = np.array([lanes[-1] for lanes in layout.lanes])
-    n_same, n_oncoming, divided, _ = layout.lanes[rng.choice(len(weights), p=weights / weights.sum())]
-    right_m, left_m = rng.uniform(*layout.shoulder_m), rng.uniform(*layout.shoulder_m)
-    median_m, parks = rng.uniform(2.5, 4.5), rng.random(2) < (0.45 if layout.has_kerb else 0.0)
-    n_left = n_same + (0 if divided else n_oncoming)
-    first_m = (n_same + 1) * width_m + (left_m + median_m + 0.6 if divided else 0.0)
+    weights = np.array([lanes.weight for lanes in family.lanes])
+    lanes = family.lanes[rng.choice(len(weights), p=weights / weights.sum())]
+    right_m, left_m = rng.uniform(*family.shoulder_m), rng.uniform(*family.shoulder_m)
+    median_m, parks = rng.uniform(2.5, 4.5), rng.random(2) < (0.45 if family.has_kerb else 0.0)
+    n_left = lanes.same_way + (0 if lanes.divided else lanes.oncoming)
+    first_m = (lanes.same_way + 1) * width_m + (left_m + median_m + 0.6 if lanes.divided else 0.0)
     # What lies further away than the ground is drawn is left out: then the own carriageway stands alone.
-    oncoming_m = [first_m + width_m * i for i in range(n_oncoming)]
+    oncoming_m = [first_m + width_m * i for i in range(lanes.oncoming)]
     oncoming_m = [lane_m for lane_m in oncoming_m if lane_m + width_m / 2 + _FAR_SHOULDER_M < _REACH_M]
     return CrossSection(
         lane_width_m=width_m,
         left_edge_m=float((n_left + 0.5) * width_m + left_m + PARKING_M * parks[0]),
         right_edge_m=float(-(0.5 * width_m + right_m + PARKING_M * parks[1])),
-        same_way_m=tuple(width_m * (i + 1) for i in range(n_same)),
+        same_way_m=tuple(width_m * (i + 1) for i in range(lanes.same_way)),
         oncoming_m=tuple(float(lane_m) for lane_m in oncoming_m),
-        has_kerb=layout.has_kerb,
+        has_kerb=family.has_kerb,
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sim.look.section import CrossSection
+from sim.appearance.section import CrossSection
+from sim.families import RoadsideStyle
 from sim.roadside.sprites import KINDS, indices
+from sim.seasons import Season
 
 STRETCH_M = 200.0
 """What lines the road changes from stretch to stretch."""
@@ -40,26 +42,7 @@ class Barrier:
 
 
 @dataclass(frozen=True)
-class Family:
-    """Weights and ranges by family of road; the linings are what runs along a side for a stretch.
-
-    ``cover`` are the weights of open country, scattered trees, avenue and wood; gaps and spacings in metres.
-    """
-
-    cover: tuple[float, float, float, float]
-    linings: dict[str, float]
-    houses: float
-    signs: float
-    traffic_gap_m: tuple[float, float]
-    speed_mps: tuple[float, float]
-    parked: float
-    has_delineators: float
-    has_poles: float
-    has_lamps: float
-
-
-@dataclass(frozen=True)
-class Episode:
+class Theme:
     """What stays the same along the whole road."""
 
     cover: int
@@ -83,7 +66,7 @@ class Episode:
 class Placer:
     """Collects the objects; knows where the road ends on both sides."""
 
-    season: str
+    season: Season
     section: CrossSection
     rows: list[tuple[float, float, float, float, float, int, int]] = field(default_factory=list)
     barriers: list[Barrier] = field(default_factory=list)
@@ -100,7 +83,7 @@ class Placer:
         size_m: tuple[float, float] | None = None, speed_mps: float = 0.0,
     ) -> None:  # fmt: skip
         known = KINDS[kind]
-        choice = indices(kind, self.season)
+        choice = indices(kind, self.season.name)
         variant %= len(choice)
         width_m, height_m = size_m or known.sizes_m[variant]
         self.rows.append(
@@ -119,11 +102,11 @@ class Placer:
 
 
 def line(
-    placer: Placer, rng: np.random.Generator, family: Family, episode: Episode, side: int, start_m: float
+    placer: Placer, rng: np.random.Generator, style: RoadsideStyle, theme: Theme, side: int, start_m: float
 ) -> str:
     """Choose and place what runs along one side for a stretch; returns its name, empty for nothing."""
-    names = list(family.linings)
-    weights = np.array(list(family.linings.values()))
+    names = list(style.linings)
+    weights = np.array(list(style.linings.values()))
     name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
     begin_m, length_m = start_m + rng.uniform(0, 60), rng.uniform(70, STRETCH_M - 60)
     gap_m, size, variant = rng.uniform(0, 1), rng.uniform(0, 1), int(rng.integers(32))
@@ -131,7 +114,7 @@ def line(
     if name == "rail":
         lateral_m = side * (edge_m + 0.4 + 0.8 * gap_m)
         placer.barriers.append(
-            Barrier(begin_m, begin_m + length_m, lateral_m, 0.45, 0.76, episode.rail_colour, 4.0)
+            Barrier(begin_m, begin_m + length_m, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0)
         )
     elif name == "concrete":
         lateral_m = side * (edge_m + 0.5)
@@ -158,48 +141,48 @@ def line(
     return name
 
 
-def line_median(placer: Placer, episode: Episode, start_m: float) -> None:
+def line_median(placer: Placer, theme: Theme, start_m: float) -> None:
     """Between two carriageways there is always a rail."""
     far = placer.section.far_carriageway_m
     if far:
         lateral_m = 0.5 * (placer.section.left_edge_m + far[0])
         placer.barriers.append(
-            Barrier(start_m, start_m + STRETCH_M, lateral_m, 0.45, 0.76, episode.rail_colour, 4.0)
+            Barrier(start_m, start_m + STRETCH_M, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0)
         )
 
 
 def plant(
     placer: Placer,
     rng: np.random.Generator,
-    episode: Episode,
+    theme: Theme,
     side: int,
     start_m: float,
     lining: str,
     thickness: float,
 ) -> None:
-    """Trees and bushes of one cell of one side, as the episode's cover and the stretch's thickness have it."""
+    """Trees and bushes of one cell of one side, as the theme's cover and the stretch's thickness have it."""
     is_blocked = lining in ("rock", "town_front")
     base_m = {"": 1.2, "rail": 2.2, "concrete": 1.8, "town_front": 0.9}.get(lining, 3.6)
-    if episode.cover == 2 and lining != "rock":  # an avenue
-        for along_m in np.arange(start_m + 0.5 * episode.avenue_m, start_m + CELL_M, episode.avenue_m):
+    if theme.cover == 2 and lining != "rock":  # an avenue
+        for along_m in np.arange(start_m + 0.5 * theme.avenue_m, start_m + CELL_M, theme.avenue_m):
             if rng.random() < 0.93:
-                placer.grow(rng, episode.species[0], along_m + rng.normal(0, 0.4), side, max(base_m, 1.8))
+                placer.grow(rng, theme.species[0], along_m + rng.normal(0, 0.4), side, max(base_m, 1.8))
         return
     if is_blocked:
         if lining == "town_front" and rng.random() < 0.15:
             placer.grow(rng, "leafy", start_m + rng.uniform(0, CELL_M), side, 1.2)
         return
-    n_trees = (0.25, 1.6, 0.0, 3.6)[episode.cover] * episode.density * thickness
+    n_trees = (0.25, 1.6, 0.0, 3.6)[theme.cover] * theme.density * thickness
     for _ in range(rng.poisson(n_trees)):
-        name = episode.species[int(rng.integers(len(episode.species)))]
+        name = theme.species[int(rng.integers(len(theme.species)))]
         placer.grow(rng, name, start_m + rng.uniform(0, CELL_M), side, base_m + rng.gamma(1.6, 2.6))
-    for _ in range(rng.poisson((0.4, 1.0, 0.3, 1.2)[episode.cover] * episode.density)):
+    for _ in range(rng.poisson((0.4, 1.0, 0.3, 1.2)[theme.cover] * theme.density)):
         placer.grow(rng, "bush", start_m + rng.uniform(0, CELL_M), side, base_m + rng.gamma(1.3, 2.0))
-    rows = (0.12, 0.35, 0.2, 2.0 * max(thickness, 0.5))[episode.cover]
+    rows = (0.12, 0.35, 0.2, 2.0 * max(thickness, 0.5))[theme.cover]
     for i in range(int(rows + rng.random())):
-        clear_m = (26.0 if episode.cover != 3 else 5.0) + rng.uniform(0, 8)
+        clear_m = (26.0 if theme.cover != 3 else 5.0) + rng.uniform(0, 8)
         wide_m = 2.91 * rng.uniform(*_HEIGHTS_M["tree_row"])
-        variant = int(rng.integers(3)) * 2 + (1 if episode.species[0] == "conifer" else 0)
+        variant = int(rng.integers(3)) * 2 + (1 if theme.species[0] == "conifer" else 0)
         lateral_m = side * (placer.edge_m(side) + clear_m + 0.5 * wide_m)
         placer.put(
             "tree_row", variant, start_m + (i + rng.random()) * 25.0, lateral_m, (wide_m, wide_m / 2.91)
@@ -207,27 +190,29 @@ def plant(
 
 
 def build(
-    placer: Placer, rng: np.random.Generator, family: Family, side: int, start_m: float, lining: str
+    placer: Placer, rng: np.random.Generator, style: RoadsideStyle, side: int, start_m: float, lining: str
 ) -> None:
     """Perhaps a house or a barn in this cell of this side."""
     wanted, along_m, variant = rng.random(), start_m + rng.uniform(10, CELL_M - 10), int(rng.integers(32))
     back_m = rng.uniform(4.0, 14.0) if lining != "town_front" else 0.0
-    if lining in ("rock", "town_front") or wanted > family.houses:
+    if lining in ("rock", "town_front") or wanted > style.houses:
         return
-    name = "barn" if family.houses < 0.5 and variant % 3 == 0 else "house"
+    name = "barn" if style.houses < 0.5 and variant % 3 == 0 else "house"
     width_m = KINDS[name].sizes_m[variant % len(KINDS[name].sizes_m)][0]
     placer.put(name, variant, along_m, side * (placer.edge_m(side) + back_m + 0.5 * width_m))
 
 
-def put_sign(placer: Placer, rng: np.random.Generator, family: Family, side: int, start_m: float) -> None:
+def put_sign(
+    placer: Placer, rng: np.random.Generator, style: RoadsideStyle, side: int, start_m: float
+) -> None:
     """Perhaps a traffic sign; most stand on the right, those on the left show their backs to others and are rarer."""
     name = ("round_sign", "triangle_sign", "board", "chevron")[int(rng.choice(4, p=(0.38, 0.28, 0.2, 0.14)))]
     wanted, along_m, variant = rng.random(), start_m + rng.uniform(0, CELL_M), int(rng.integers(32))
     clear_m = rng.uniform(0.5, 1.4)
-    if wanted > family.signs * (1.0 if side < 0 else 0.35):
+    if wanted > style.signs * (1.0 if side < 0 else 0.35):
         return
     width_m, height_m = KINDS[name].sizes_m[variant % len(KINDS[name].sizes_m)]
-    if name == "board" and family.speed_mps[1] > 30:  # a highway's boards are large
+    if name == "board" and style.large_boards:
         width_m, height_m = 2 * width_m, 2 * height_m
     placer.put(
         name, variant, along_m, side * (placer.edge_m(side) + clear_m + 0.5 * width_m), (width_m, height_m)
@@ -235,7 +220,7 @@ def put_sign(placer: Placer, rng: np.random.Generator, family: Family, side: int
 
 
 def park(
-    placer: Placer, rng: np.random.Generator, family: Family, side: int, start_m: float, lining: str
+    placer: Placer, rng: np.random.Generator, style: RoadsideStyle, side: int, start_m: float, lining: str
 ) -> None:
     """Cars parked on the verge, or in the bays of a wide paved edge in towns."""
     half_m = placer.section.lane_width_m / 2
@@ -248,7 +233,7 @@ def park(
     is_narrow = not has_bays and lining in ("rail", "concrete", "rock", "stone_wall", "hedge", "fence")
     for i in range(int(CELL_M / 7.0)):
         wanted, variant, shift_m = rng.random(), int(rng.integers(32)), rng.uniform(-0.3, 0.3)
-        if wanted > (max(family.parked, 0.3) if has_bays else family.parked) or is_narrow:
+        if wanted > (max(style.parked, 0.3) if has_bays else style.parked) or is_narrow:
             continue
         width_m = KINDS["car"].sizes_m[variant % len(KINDS["car"].sizes_m)][0]
         lateral_m = edge_m - 0.12 - 0.5 * width_m if has_bays else edge_m + 0.2 + 0.5 * width_m

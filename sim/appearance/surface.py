@@ -12,8 +12,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from sim.look.ground_loops import mix_noises, paint_by_table, shade_of
-from sim.look.section import CrossSection
+from sim.appearance.ground_loops import mix_noises, paint_by_table, shade_of
+from sim.appearance.section import CrossSection
+from sim.families import RoadFamily
+from sim.seasons import Colour
 
 TEXEL_D_M = 0.05
 TEXEL_S_M = 0.1
@@ -28,7 +30,6 @@ grid_s_m = ((np.arange(N_S, dtype=np.float32) + 0.5) * np.float32(TEXEL_S_M))[No
 SOLID = 255
 
 FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
-Colour = tuple[float, float, float]
 
 
 def row_of(d_m: FloatOrArray) -> FloatOrArray:
@@ -89,9 +90,9 @@ class Pavement:
     is_concrete: bool
 
 
-def draw_pavement(rng: np.random.Generator, family: str) -> Pavement:
+def draw_pavement(rng: np.random.Generator, family: RoadFamily) -> Pavement:
     """Age and colour of the road's surface: fresh black to bleached asphalt, or concrete."""
-    is_concrete = bool(rng.random() < (0.2 if family in ("highway", "urban") else 0.06))
+    is_concrete = bool(rng.random() < family.concrete)
     grey = (
         rng.uniform(0.50, 0.66)
         if is_concrete

@@ -3,16 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sim.appearance.atmosphere import Atmosphere, draw_atmosphere
+from sim.appearance.weather_overlay import N_PATTERNS, Overlay
 from sim.camera import Camera
-from sim.look.atmosphere import WEATHERS, Atmosphere, draw_atmosphere
-from sim.look.overlay import N_PATTERNS, Overlay
+from sim.seasons import SEASONS
+from sim.weathers import WEATHERS
 
 CAMERA = Camera()
 NEEDED = {"rain", "snow", "low_sun", "dusk", "night"}
 
 
 def air(weather: str, seed: int = 1) -> Atmosphere:
-    return draw_atmosphere(np.random.default_rng(seed), "summer", weather)
+    return draw_atmosphere(np.random.default_rng(seed), SEASONS["summer"], WEATHERS[weather])
 
 
 def overlay(weather: str, seed: int = 1, camera: Camera = CAMERA) -> Overlay:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.look.atmosphere import Atmosphere
-from sim.look.ground import Ground, draw_ground
-from sim.look.section import CrossSection, draw_section
-from sim.look.skyline import draw_clouds, draw_ridges
+from sim.appearance.atmosphere import Atmosphere
+from sim.appearance.ground import Ground, draw_ground
+from sim.appearance.section import CrossSection, draw_section
+from sim.appearance.skyline import draw_clouds, draw_ridges
+from sim.families import RoadFamily
 
 # One random stream for each cause: the season moves no marking, a tile moves no shadow.
 _STREAMS = (
@@ -51,13 +52,13 @@ class Scene:
 
 
 def draw_scene(
-    rng: np.random.Generator, family: str, atmosphere: Atmosphere, lane_width_m: float | None = None
+    rng: np.random.Generator, family: RoadFamily, atmosphere: Atmosphere, lane_width_m: float | None = None
 ) -> Scene:
     """Draw the looks of one episode: section, surface, markings and wear, shadows, snow, skyline.
 
     Args:
         rng: the same state gives the same section, markings and tiles whatever the atmosphere.
-        family: "highway", "country", "mountain" or "urban".
+        family: kind of road.
         atmosphere: season, weather and light.
         lane_width_m: used instead of the drawn one.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.look.ground_loops import mix_noises, paint_gravel, paint_verge
-from sim.look.section import CrossSection
-from sim.look.surface import (
+from sim.appearance.ground_loops import mix_noises, paint_gravel, paint_verge
+from sim.appearance.section import CrossSection
+from sim.appearance.surface import (
     N_D,
     N_S,
     Colour,
@@ -20,59 +20,8 @@ from sim.look.surface import (
     to_u8,
     white_noise,
 )
-
-# Verges: dark, middle and bright colour of the ground beside the road.
-VERGES: dict[str, dict[str, tuple[Colour, Colour, Colour]]] = {
-    "grass": {
-        "spring": ((0.14, 0.27, 0.07), (0.27, 0.43, 0.13), (0.43, 0.58, 0.20)),
-        "summer": ((0.16, 0.25, 0.08), (0.30, 0.38, 0.15), (0.47, 0.48, 0.23)),
-        "autumn": ((0.19, 0.20, 0.08), (0.36, 0.33, 0.14), (0.54, 0.43, 0.19)),
-        "winter": ((0.19, 0.19, 0.12), (0.33, 0.31, 0.20), (0.47, 0.42, 0.28)),
-    },
-    "meadow": {
-        "spring": ((0.18, 0.32, 0.08), (0.36, 0.48, 0.16), (0.62, 0.64, 0.26)),
-        "summer": ((0.36, 0.33, 0.15), (0.57, 0.51, 0.27), (0.76, 0.68, 0.40)),
-        "autumn": ((0.33, 0.25, 0.12), (0.52, 0.40, 0.20), (0.66, 0.52, 0.29)),
-        "winter": ((0.28, 0.24, 0.16), (0.42, 0.36, 0.25), (0.56, 0.48, 0.34)),
-    },
-    "forest": {
-        "spring": ((0.06, 0.10, 0.04), (0.16, 0.22, 0.08), (0.30, 0.36, 0.14)),
-        "summer": ((0.05, 0.08, 0.04), (0.13, 0.17, 0.07), (0.27, 0.29, 0.13)),
-        "autumn": ((0.14, 0.09, 0.04), (0.36, 0.22, 0.08), (0.62, 0.39, 0.13)),
-        "winter": ((0.10, 0.08, 0.06), (0.21, 0.17, 0.12), (0.34, 0.28, 0.20)),
-    },
-    "soil": {
-        "spring": ((0.22, 0.16, 0.10), (0.35, 0.27, 0.17), (0.34, 0.42, 0.17)),
-        "summer": ((0.36, 0.27, 0.17), (0.50, 0.39, 0.26), (0.64, 0.53, 0.36)),
-        "autumn": ((0.19, 0.13, 0.09), (0.31, 0.22, 0.15), (0.44, 0.33, 0.22)),
-        "winter": ((0.16, 0.12, 0.09), (0.27, 0.21, 0.16), (0.38, 0.31, 0.25)),
-    },
-    "sand": {
-        "spring": ((0.47, 0.42, 0.28), (0.66, 0.58, 0.41), (0.80, 0.73, 0.55)),
-        "summer": ((0.56, 0.47, 0.32), (0.74, 0.64, 0.46), (0.87, 0.79, 0.61)),
-        "autumn": ((0.48, 0.38, 0.24), (0.64, 0.52, 0.35), (0.77, 0.66, 0.47)),
-        "winter": ((0.44, 0.39, 0.32), (0.58, 0.52, 0.43), (0.70, 0.65, 0.55)),
-    },
-    "rock": {
-        "spring": ((0.20, 0.19, 0.16), (0.41, 0.40, 0.34), (0.64, 0.62, 0.53)),
-        "summer": ((0.22, 0.20, 0.17), (0.45, 0.41, 0.36), (0.69, 0.63, 0.56)),
-        "autumn": ((0.20, 0.18, 0.15), (0.42, 0.37, 0.31), (0.66, 0.58, 0.50)),
-        "winter": ((0.18, 0.18, 0.17), (0.38, 0.37, 0.36), (0.60, 0.59, 0.58)),
-    },
-}
-VERGES_BY_FAMILY = {  # near the road, then further away
-    "highway": (("grass", "grass", "meadow"), ("grass", "meadow", "soil", "forest")),
-    "country": (("grass", "grass", "meadow", "sand"), ("meadow", "soil", "forest", "grass", "sand")),
-    "mountain": (("grass", "forest", "rock", "sand"), ("forest", "rock", "meadow", "forest")),
-    "urban": (("grass", "grass", "soil"), ("grass", "soil", "sand")),
-}
-LITTER: dict[str, tuple[Colour, ...]] = {  # what lies or grows on the verge as small dots
-    "spring": ((0.95, 0.88, 0.20), (0.95, 0.95, 0.92), (0.70, 0.35, 0.60)),
-    "summer": ((0.75, 0.70, 0.42), (0.62, 0.58, 0.34), (0.85, 0.85, 0.78)),
-    "autumn": ((0.78, 0.42, 0.08), (0.85, 0.63, 0.15), (0.55, 0.22, 0.08), (0.42, 0.28, 0.12)),
-    "winter": ((0.30, 0.24, 0.18),),
-}
-
+from sim.families import RoadFamily
+from sim.seasons import Season
 
 _LEAST_CONTRAST = 0.15
 """By how much the colour of the ground beside the road differs from the pavement's at least."""
@@ -94,10 +43,10 @@ def _apart(stops: tuple[Colour, ...], grey: float) -> tuple[Colour, ...]:
 
 
 def draw_verge(
-    rng: np.random.Generator, family: str, season: str, section: CrossSection, grey: float
+    rng: np.random.Generator, family: RoadFamily, season: Season, section: CrossSection, grey: float
 ) -> np.ndarray:
     """Colours (N_D, N_S, 3) uint8 of everything that is not paved; ``grey`` is the pavement's brightness."""
-    near, far = (str(rng.choice(kinds)) for kinds in VERGES_BY_FAMILY[family])
+    near, far = (str(rng.choice(kinds)) for kinds in (family.near_ground, family.far_ground))
     contrast = rng.uniform(0.6, 1.2)
     mix = mix_noises(
         noise(rng, 2.5, 5.0), np.float32(0.42 * contrast), noise(rng, 0.4, 0.6), np.float32(0.33 * contrast),
@@ -106,7 +55,7 @@ def draw_verge(
     edges_m = np.float32(section.left_edge_m), np.float32(section.right_edge_m)
     beyond_m = np.float32(rng.uniform(2.0, 14.0))
     ragged = noise(rng, 3.0, 6.0)
-    near_colours, far_colours = (ramp(*_apart(VERGES[kind][season], grey))[:, 0] for kind in (near, far))
+    near_colours, far_colours = (ramp(*_apart(season.ground[kind], grey))[:, 0] for kind in (near, far))
     verge = np.empty((N_D, N_S, 3), np.uint8)
     paint_verge(
         verge, mix, grid_d_m[:, 0], *edges_m, near_colours, far_colours, beyond_m, ragged,
@@ -150,22 +99,22 @@ def _pave_footway(rng: np.random.Generator, verge: np.ndarray, section: CrossSec
 
 
 def _scatter(
-    rng: np.random.Generator, picture: np.ndarray, season: str, amount: float, rows: np.ndarray
+    rng: np.random.Generator, picture: np.ndarray, season: Season, amount: float, rows: np.ndarray
 ) -> None:
     """Leaves, flowers or twigs as single texels on some rows."""
-    n = int(len(rows) * (40 if season == "autumn" else 12) * amount)
-    colours = (np.array(LITTER[season]) * 255).astype(np.uint8)
+    n = int(len(rows) * season.litter_per_row * amount)
+    colours = (np.array(season.litter) * 255).astype(np.uint8)
     where = rows[rng.integers(0, len(rows), n)], rng.integers(0, N_S - 1, n)
     chosen = colours[rng.integers(0, len(colours), n)]
     picture[where] = chosen
     picture[where[0], where[1] + 1] = chosen
 
 
-def litter_road(rng: np.random.Generator, ground: np.ndarray, season: str, section: CrossSection) -> None:
-    """Leaves blown onto the sides of the pavement, in autumn only."""
+def litter_road(rng: np.random.Generator, ground: np.ndarray, season: Season, section: CrossSection) -> None:
+    """Leaves blown onto the sides of the pavement."""
     amount = rng.uniform(0.0, 0.5) ** 2
     sides = [rows_between(edge - 0.7, edge + 0.7) for edge in (section.left_edge_m, section.right_edge_m)]
-    if season == "autumn":
+    if season.leaves_on_road:
         _scatter(rng, ground, season, float(amount), np.concatenate([np.arange(N_D)[side] for side in sides]))
 
 

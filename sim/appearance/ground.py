@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.look.atmosphere import Atmosphere
-from sim.look.ground_loops import light_up, pave, products
-from sim.look.markings import draw_markings
-from sim.look.section import CrossSection
-from sim.look.shadows import draw_shadow
-from sim.look.surface import N_D, N_S, SOLID, Pavement, draw_pavement, draw_shade, grid_d_m, noise, ramp
-from sim.look.tiles import Tile, draw_tiles
-from sim.look.verge import draw_snow, draw_verge, litter_road
+from sim.appearance.atmosphere import Atmosphere
+from sim.appearance.ground_loops import light_up, pave, products
+from sim.appearance.markings import draw_markings
+from sim.appearance.section import CrossSection
+from sim.appearance.shadows import draw_shadow
+from sim.appearance.surface import N_D, N_S, SOLID, Pavement, draw_pavement, draw_shade, grid_d_m, noise, ramp
+from sim.appearance.tiles import Tile, draw_tiles
+from sim.appearance.verge import draw_snow, draw_verge, litter_road
+from sim.families import RoadFamily
 
 _NONE = np.empty((0, 0), np.uint8)
 
@@ -73,7 +74,7 @@ class Ground:
 
 
 def draw_ground(
-    streams: dict[str, np.random.Generator], family: str, section: CrossSection, atmosphere: Atmosphere
+    streams: dict[str, np.random.Generator], family: RoadFamily, section: CrossSection, atmosphere: Atmosphere
 ) -> Ground:
     """Draw all that is random of an episode's ground; the markings and tiles are the same in any atmosphere."""
     paint, style = draw_markings(streams["markings"], family, section)
@@ -87,7 +88,7 @@ def draw_ground(
     litter_road(streams["verge"], verge, atmosphere.season, section)
     snow = None
     if atmosphere.snow_cover > 0:
-        is_falling = atmosphere.weather == "snow"
+        is_falling = atmosphere.weather.precipitation == "snow"
         snow = draw_snow(streams["snow"], section, atmosphere.snow_cover, is_falling)
     light = _light_table(streams["tone"], atmosphere)
     shadow, shadow_colours = _NONE, np.empty((256, 3), np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 
 from sim.compiled import compiled
 from sim.road import STEP_M, Road
-from sim.roadside.placement import Roadside
 from sim.roadside.sprites import KINDS, SPRITES
+from sim.roadside.stretches import Roadside
 
 X, Y, HEADING, REACH_M, WIDTH_M, LENGTH_M, MARGIN_M, TALL_M, BELOW_M, SPRITE, SURFACE = range(11)
 """Columns of the table of upright things: place and direction, the larger of width and length, width and length of

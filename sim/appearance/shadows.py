@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.look.surface import (
+from sim.appearance.surface import (
     N_D,
     N_S,
     PERIOD_M,
@@ -17,18 +17,12 @@ from sim.look.surface import (
     row_of,
     to_u8,
 )
-
-_KINDS = {  # share of sunny roads with each kind of shadow
-    "highway": {"none": 0.4, "poles": 0.2, "trees": 0.2, "bridge": 0.15, "slope": 0.05},
-    "country": {"none": 0.15, "poles": 0.15, "trees": 0.4, "forest": 0.2, "slope": 0.1},
-    "mountain": {"none": 0.12, "poles": 0.08, "trees": 0.33, "forest": 0.32, "slope": 0.15},
-    "urban": {"none": 0.15, "poles": 0.2, "trees": 0.35, "slope": 0.3},
-}
+from sim.families import RoadFamily
 
 
-def draw_shadow(rng: np.random.Generator, family: str, is_low: bool) -> np.ndarray:
+def draw_shadow(rng: np.random.Generator, family: RoadFamily, is_low: bool) -> np.ndarray:
     """How far (N_D, N_S) uint8 the sun is kept off the ground: 0 lit, 255 in shadow. A low sun draws longer ones."""
-    kinds = _KINDS[family]
+    kinds = family.shadows
     kind = str(rng.choice(list(kinds), p=np.array(list(kinds.values()))))
     slant = rng.uniform(-1.6, 1.6) if is_low else rng.uniform(-0.9, 0.9)
     side = 1 if rng.random() < 0.5 else -1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sim.appearance.atmosphere import Atmosphere
+from sim.appearance.panorama import SUN_ELEVATION_RAD
 from sim.camera import Camera
 from sim.conventions import wrap_angle
-from sim.look.atmosphere import Atmosphere
-from sim.look.panorama import SUN_ELEVATION_RAD
 
 N_PATTERNS = 8
 _BEAM_REACH_M = 26.0
@@ -37,9 +37,9 @@ class Overlay:
         self._sun_bearing_rad = atmosphere.sun_bearing_rad
         seed = int(rng.integers(2**31))
         self._first = seed % N_PATTERNS
-        if atmosphere.weather == "rain":
+        if atmosphere.weather.precipitation == "rain":
             self._patterns, self._contrast = _rain(np.random.default_rng(seed), camera, atmosphere), 0.88
-        elif atmosphere.weather == "snow":
+        elif atmosphere.weather.precipitation == "snow":
             self._patterns, self._contrast = _flakes(np.random.default_rng(seed), camera, atmosphere), 0.94
         if self._sun_bearing_rad is not None:
             self._glare = _glare(camera, atmosphere)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sim.look.markings import MarkingStyle, Paint
-from sim.look.section import CrossSection
-from sim.look.surface import PERIOD_M, SOLID, TEXEL_S_M, grid_d_m, grid_s_m, rows_between
+from sim.appearance.markings import MarkingStyle, Paint
+from sim.appearance.section import CrossSection
+from sim.appearance.surface import PERIOD_M, SOLID, TEXEL_S_M, grid_d_m, grid_s_m, rows_between
+from sim.families import RoadFamily
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Tile:
         return Tile(self.paved.copy(), self.shade.copy(), self.paint.copy())
 
 
-Change = Callable[[Tile, np.random.Generator, CrossSection, MarkingStyle], None]
+Incident = Callable[[Tile, np.random.Generator, CrossSection, MarkingStyle], None]
 
 
 def _columns(start_m: float, end_m: float) -> slice:
@@ -190,28 +191,31 @@ def _lane_arrows(tile: Tile, rng: np.random.Generator, section: CrossSection, st
                 tile.paint.arrow(s_m, lane_m, kind, worn, oncoming=lane_m in section.oncoming_m)
 
 
-CHANGES: dict[str, dict[Change, float]] = {
-    "highway": {_resurfaced: 2, _bridge: 2, _widening: 3, _missing: 1, _ghost: 2},
-    "country": {_side_road_right: 2, _side_road_left: 2, _crossroads: 1.5, _resurfaced: 1.5, _bridge: 1, _missing: 1,
-                _ghost: 1.5, _widening: 1},
-    "mountain": {_side_road_right: 2, _side_road_left: 2, _resurfaced: 2, _bridge: 1, _missing: 2, _ghost: 1},
-    "urban": {_side_road_right: 1.5, _side_road_left: 1.5, _crossroads: 2, _zebra: 3, _resurfaced: 1, _missing: 1,
-              _ghost: 1, _lane_arrows: 1.5},
-}  # fmt: skip
-"""What may lie on a road of each family, with its weight."""
+INCIDENTS: dict[str, Incident] = {
+    "side_road_right": _side_road_right,
+    "side_road_left": _side_road_left,
+    "crossroads": _crossroads,
+    "zebra": _zebra,
+    "missing": _missing,
+    "ghost": _ghost,
+    "resurfaced": _resurfaced,
+    "bridge": _bridge,
+    "widening": _widening,
+    "lane_arrows": _lane_arrows,
+}
+"""What may lie on a stretch of road, by the names that road families use."""
 
 
 def draw_tiles(
-    rng: np.random.Generator, family: str, plain: Tile, section: CrossSection, style: MarkingStyle
+    rng: np.random.Generator, family: RoadFamily, plain: Tile, section: CrossSection, style: MarkingStyle
 ) -> tuple[list[Tile], np.ndarray]:
     """The plain tile, up to three changed ones, and the order (n_periods,) in which they follow along the road."""
-    changes = list(CHANGES[family])
-    weights = np.array([CHANGES[family][change] for change in changes], float)
+    names, weights = list(family.incidents), np.array(list(family.incidents.values()), float)
     n_changed = int(rng.choice(4, p=[0.1, 0.25, 0.4, 0.25]))
     tiles = [plain]
-    for i in rng.choice(len(changes), n_changed, replace=False, p=weights / weights.sum()):
+    for i in rng.choice(len(names), n_changed, replace=False, p=weights / weights.sum()):
         tiles.append(plain.copy())
-        changes[i](tiles[-1], rng, section, style)
+        INCIDENTS[names[i]](tiles[-1], rng, section, style)
     order = np.where(rng.random(20) < 0.4, rng.integers(0, len(tiles), 20), 0)
     order[0] = 0
     return tiles, order

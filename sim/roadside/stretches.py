@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.errors import BadInputError
-from sim.look.section import CrossSection
-from sim.roadside.placing import (
+from sim.appearance.section import CrossSection
+from sim.families import RoadsideStyle
+from sim.roadside.placer import (
     CELL_M,
     STRETCH_M,
     Barrier,
-    Episode,
-    Family,
     Placer,
+    Theme,
     build,
     line,
     line_median,
@@ -22,29 +21,10 @@ from sim.roadside.placing import (
     plant,
     put_sign,
 )
+from sim.seasons import Season
 
 __all__ = ["Barrier", "Roadside", "RoadsideStretches"]
 
-_FAMILIES = {
-    "highway": Family(
-        (0.40, 0.30, 0.05, 0.25), {"": 0.45, "rail": 0.40, "concrete": 0.10, "rock": 0.05},
-        0.02, 0.40, (35.0, 120.0), (22.0, 33.0), 0.0, 0.9, 0.1, 0.15,
-    ),
-    "country": Family(
-        (0.25, 0.30, 0.20, 0.25),
-        {"": 0.58, "rail": 0.08, "hedge": 0.12, "fence": 0.14, "stone_wall": 0.08},
-        0.16, 0.30, (60.0, 260.0), (13.0, 22.0), 0.02, 0.6, 0.5, 0.05,
-    ),
-    "mountain": Family(
-        (0.20, 0.30, 0.0, 0.50), {"": 0.34, "rail": 0.26, "rock": 0.28, "stone_wall": 0.10, "fence": 0.02},
-        0.03, 0.40, (90.0, 350.0), (8.0, 14.0), 0.01, 0.6, 0.25, 0.0,
-    ),
-    "urban": Family(
-        (0.35, 0.35, 0.25, 0.05),
-        {"": 0.34, "town_front": 0.42, "hedge": 0.09, "stone_wall": 0.09, "fence": 0.06},
-        0.60, 0.50, (50.0, 200.0), (7.0, 13.0), 0.12, 0.05, 0.25, 0.85,
-    ),
-}  # fmt: skip
 _SPECIES = (("leafy",), ("leafy", "leafy", "conifer"), ("conifer", "conifer", "leafy"), ("conifer",))
 _RAIL_COLOURS = ((0.66, 0.68, 0.70), (0.52, 0.54, 0.55), (0.60, 0.50, 0.40))
 
@@ -77,34 +57,34 @@ class Roadside:
         return [self]
 
 
-def _draw_episode(rng: np.random.Generator, family: Family, n_lanes: int) -> Episode:
+def _draw_theme(rng: np.random.Generator, style: RoadsideStyle, n_lanes: int) -> Theme:
     def chance(share: float, low: float, high: float) -> float:
         spacing = rng.uniform(low, high)
         return float(spacing) if rng.random() < share else 0.0
 
-    cover = int(rng.choice(4, p=family.cover))
+    cover = int(rng.choice(4, p=style.cover))
     species = _SPECIES[int(rng.choice(4, p=(0.4, 0.25, 0.2, 0.15)))]
-    return Episode(
+    return Theme(
         cover=cover,
         species=species,
         n_variants=int(rng.integers(2, 7)),
         density=float(rng.uniform(0.4, 1.0)),
         avenue_m=float(rng.uniform(9.0, 16.0)),
-        delineators_m=chance(family.has_delineators, 22.0, 50.0),
+        delineators_m=chance(style.delineators, 22.0, 50.0),
         delineator=int(rng.integers(5)),
-        poles_m=chance(family.has_poles, 32.0, 50.0),
+        poles_m=chance(style.poles, 32.0, 50.0),
         pole_side=1 if rng.random() < 0.5 else -1,
         pole=int(rng.integers(4)),
-        lamps_m=chance(family.has_lamps, 24.0, 40.0),
+        lamps_m=chance(style.lamps, 24.0, 40.0),
         lamp=int(rng.integers(4)),
-        traffic_gap_m=float(rng.uniform(*family.traffic_gap_m)) * (1.0 if rng.random() < 0.8 else 4.0),
-        lane_speeds_mps=tuple(rng.uniform(*family.speed_mps, n_lanes).tolist()),
+        traffic_gap_m=float(rng.uniform(*style.traffic_gap_m)) * (1.0 if rng.random() < 0.8 else 4.0),
+        lane_speeds_mps=tuple(rng.uniform(*style.traffic_mps, n_lanes).tolist()),
         rail_colour=_RAIL_COLOURS[int(rng.choice(3, p=(0.5, 0.35, 0.15)))],
     )
 
 
 class RoadsideStretches:
-    """The roadside of one episode along a road of the given family and length, drawn from ``rng``.
+    """The roadside of one episode along a road of the given style and length, drawn from ``rng``.
 
     The season chooses the pictures of the same plants and houses and moves nothing. Standing things stay off the
     paved surface (parked cars may stand in bays along its edge), and nothing is ever in the own lane. What stands in a
@@ -115,20 +95,18 @@ class RoadsideStretches:
     """
 
     def __init__(
-        self, rng: np.random.Generator, family: str, season: str, section: CrossSection, length_m: float
+        self,
+        rng: np.random.Generator,
+        style: RoadsideStyle,
+        season: Season,
+        section: CrossSection,
+        length_m: float,
     ) -> None:
-        if family not in _FAMILIES:
-            raise BadInputError(f"roadside: expected a family of {sorted(_FAMILIES)}, got {family!r}")
-        self._family, self._season, self._section, self._length_m = (
-            _FAMILIES[family],
-            season,
-            section,
-            length_m,
-        )
+        self._style, self._season, self._section, self._length_m = style, season, section, length_m
         self._seed = int(rng.integers(2**62))
-        self._episode = _draw_episode(rng, self._family, len(section.lanes_m) - 1)
+        self._theme = _draw_theme(rng, self._style, len(section.lanes_m) - 1)
         placer = Placer(season, section)
-        _drive(placer, self._seed, self._episode, length_m)
+        _add_traffic(placer, self._seed, self._theme, length_m)
         self.traffic = _roadside(placer, length_m)
         self._stretches: dict[int, Roadside] = {}
         self.n_stretches = int(np.ceil(length_m / STRETCH_M))
@@ -146,20 +124,20 @@ class RoadsideStretches:
         return self._stretches[k]
 
     def _place(self, k: int) -> Roadside:
-        placer, family, episode = Placer(self._season, self._section), self._family, self._episode
+        placer, style, theme = Placer(self._season, self._section), self._style, self._theme
         own = np.random.default_rng([self._seed, 0, k])
-        linings = {side: line(placer, own, family, episode, side, k * STRETCH_M) for side in (-1, 1)}
-        line_median(placer, episode, k * STRETCH_M)
+        linings = {side: line(placer, own, style, theme, side, k * STRETCH_M) for side in (-1, 1)}
+        line_median(placer, theme, k * STRETCH_M)
         thickness = float(own.choice((0.15, 0.7, 1.0), p=(0.25, 0.25, 0.5)))
         for cell in range(int(STRETCH_M / CELL_M)):
             inner = np.random.default_rng([self._seed, 1, k, cell])
             start_m = k * STRETCH_M + cell * CELL_M
             for side in (-1, 1):
-                plant(placer, inner, episode, side, start_m, linings[side], thickness)
-                build(placer, inner, family, side, start_m, linings[side])
-                put_sign(placer, inner, family, side, start_m)
-                park(placer, inner, family, side, start_m, linings[side])
-        _repeat_posts(placer, episode, self._section, k * STRETCH_M, min((k + 1) * STRETCH_M, self._length_m))
+                plant(placer, inner, theme, side, start_m, linings[side], thickness)
+                build(placer, inner, style, side, start_m, linings[side])
+                put_sign(placer, inner, style, side, start_m)
+                park(placer, inner, style, side, start_m, linings[side])
+        _repeat_posts(placer, theme, self._section, k * STRETCH_M, min((k + 1) * STRETCH_M, self._length_m))
         return _roadside(placer, self._length_m)
 
 
@@ -182,31 +160,29 @@ def _evenly(offset_m: float, spacing_m: float, first_m: float, end_m: float) -> 
     return [place_m for place_m in places_m.tolist() if place_m >= first_m]
 
 
-def _repeat_posts(
-    placer: Placer, episode: Episode, section: CrossSection, first_m: float, end_m: float
-) -> None:
+def _repeat_posts(placer: Placer, theme: Theme, section: CrossSection, first_m: float, end_m: float) -> None:
     """Delineators, poles and lamps at even distances, those of one stretch."""
-    if episode.delineators_m:
-        for along_m in _evenly(0.5 * episode.delineators_m, episode.delineators_m, first_m, end_m):
+    if theme.delineators_m:
+        for along_m in _evenly(0.5 * theme.delineators_m, theme.delineators_m, first_m, end_m):
             for side, edge_m in ((-1, -section.right_edge_m), (1, section.left_edge_m)):
-                placer.put("delineator", episode.delineator, along_m, side * (edge_m + 0.35))
-    if episode.poles_m:
-        lateral_m = episode.pole_side * (placer.edge_m(episode.pole_side) + 3.0)
-        for along_m in _evenly(0.3 * episode.poles_m, episode.poles_m, first_m, end_m):
-            placer.put("pole", episode.pole, along_m, lateral_m)
-    if episode.lamps_m:
-        for along_m in _evenly(0.4 * episode.lamps_m, episode.lamps_m, first_m, end_m):
-            placer.put("lamp_post", episode.lamp, along_m, -(placer.edge_m(-1) + 0.8))
+                placer.put("delineator", theme.delineator, along_m, side * (edge_m + 0.35))
+    if theme.poles_m:
+        lateral_m = theme.pole_side * (placer.edge_m(theme.pole_side) + 3.0)
+        for along_m in _evenly(0.3 * theme.poles_m, theme.poles_m, first_m, end_m):
+            placer.put("pole", theme.pole, along_m, lateral_m)
+    if theme.lamps_m:
+        for along_m in _evenly(0.4 * theme.lamps_m, theme.lamps_m, first_m, end_m):
+            placer.put("lamp_post", theme.lamp, along_m, -(placer.edge_m(-1) + 0.8))
 
 
-def _drive(placer: Placer, seed: int, episode: Episode, length_m: float) -> None:
+def _add_traffic(placer: Placer, seed: int, theme: Theme, length_m: float) -> None:
     """Cars in the other lanes; within a lane all drive equally fast, so they never meet."""
     section = placer.section
     lanes = [(lane, 1) for lane in section.same_way_m] + [(lane, -1) for lane in section.oncoming_m]
-    for number, ((lane_m, way), speed_mps) in enumerate(zip(lanes, episode.lane_speeds_mps, strict=True)):
+    for number, ((lane_m, way), speed_mps) in enumerate(zip(lanes, theme.lane_speeds_mps, strict=True)):
         rng = np.random.default_rng([seed, 2, number])
-        along_m = rng.uniform(0, episode.traffic_gap_m)
+        along_m = rng.uniform(0, theme.traffic_gap_m)
         while along_m < length_m - 12.0:
             variant, wander_m = int(rng.integers(32)), rng.uniform(-0.2, 0.2)
             placer.put("car", variant, along_m, lane_m + wander_m, speed_mps=way * speed_mps)
-            along_m += 14.0 + rng.exponential(episode.traffic_gap_m)
+            along_m += 14.0 + rng.exponential(theme.traffic_gap_m)
