@@ -14,8 +14,6 @@ from sim.roadside.library import (
     HEADER_BYTES,
     MAX_LAMPS,
     MAX_LEVELS,
-    OFFSET,
-    ROWS,
     SLOT_BYTES,
     Library,
     library_path,
@@ -46,7 +44,7 @@ def assert_right(library, chosen=SOME):
                 texels_of(library, index, level), np.ascontiguousarray(mip).view("<u4")[..., 0]
             )
         assert library.n_levels[index] == len(painted.mips)
-        assert (library.places[index, library.n_levels[index] :, ROWS] == -1).all()
+        assert (library.places["n_rows"][index, library.n_levels[index] :] == -1).all()
         first, last = library.lamps_of[index]
         lamps = [(lamp.x, lamp.y, lamp.radius_m, *lamp.colour) for lamp in painted.lamps]
         assert library.lamps[first:last].tolist() == [list(lamp) for lamp in lamps]
@@ -64,9 +62,9 @@ def test_library_holds_what_was_painted_and_paints_it_once(tmp_path):
 def test_library_places_are_unknown_until_they_are_loaded(tmp_path):
     library = Library(tmp_path / "pictures")
     library.look_up(CAR)
-    assert (library.places[CAR, :, OFFSET] == -1).all()
+    assert (library.places["offset"][CAR] == -1).all()
     library.load(CAR, 3)
-    assert (library.places[CAR, :, OFFSET] >= 0).tolist() == [level == 3 for level in range(MAX_LEVELS)]
+    assert (library.places["offset"][CAR] >= 0).tolist() == [level == 3 for level in range(MAX_LEVELS)]
 
 
 def test_library_room_is_enough_for_every_kind():

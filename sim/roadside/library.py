@@ -31,7 +31,8 @@ MAX_LEVELS, MAX_LAMPS = 24, 32
 HEADER_BYTES = 4096
 SLOT_BYTES = HEADER_BYTES + (1 << 20) + (1 << 18)
 """Room for the largest picture at all its resolutions. Where nothing was written the file takes no space."""
-OFFSET, ROWS, COLUMNS = range(3)
+PLACE = np.dtype([("offset", "i8"), ("n_rows", "i8"), ("n_columns", "i8")])
+"""Of one resolution of a picture: where it begins in the texels (-1: not here yet), its rows and its columns."""
 _PER_OCTAVE = math.log(2.0) / math.log(MIP_RATIO)
 _FACTS = np.dtype(
     [
@@ -55,8 +56,7 @@ class Library:
     Attributes:
         texels: (n,) uint32, RGB and alpha of all, premultiplied; pages that nobody looked at take no memory, the
             others are shared by all processes.
-        places: (n_sprites, MAX_LEVELS, 3) int64: where a resolution begins in ``texels`` (-1: not here yet), its rows
-            and its columns.
+        places: (n_sprites, MAX_LEVELS) of type ``PLACE``.
         n_levels: (n_sprites,) int64 resolutions of a picture, 0 where it was never looked at.
         lamps: (m, 6) of all pictures looked at: place in shares of the picture, radius in metres, RGB.
         lamps_of: (n_sprites, 2) int64, first and last + 1 of a picture's lamps.
@@ -67,7 +67,7 @@ class Library:
         self._file, self._memory = _mapped(path, n * SLOT_BYTES)
         self._slots = np.frombuffer(self._memory, np.uint8).reshape(n, SLOT_BYTES)
         self.texels = np.frombuffer(self._memory, np.uint32)
-        self.places = np.full((n, MAX_LEVELS, 3), -1, np.int64)
+        self.places = np.full((n, MAX_LEVELS), -1, PLACE)
         self.n_levels = np.zeros(n, np.int64)
         self.lamps = np.empty((0, 6))
         self.lamps_of = np.zeros((n, 2), np.int64)
@@ -80,7 +80,8 @@ class Library:
             self._write(index * SLOT_BYTES, _facts_of(self._painted(index)))
             facts = self._facts(index)
         n_levels = int(facts["n_levels"])
-        self.places[index, :n_levels, ROWS:] = facts["sizes"][:n_levels]
+        rows, columns = facts["sizes"][:n_levels].T
+        self.places["n_rows"][index, :n_levels], self.places["n_columns"][index, :n_levels] = rows, columns
         lamps = facts["lamps"][: facts["n_lamps"]]
         self.lamps_of[index] = len(self.lamps), len(self.lamps) + len(lamps)
         self.lamps = np.concatenate([self.lamps, lamps])
@@ -88,7 +89,7 @@ class Library:
 
     def load(self, index: int, level: int) -> None:
         """Make one resolution of a picture available that was looked up."""
-        n_texels = self.places[index, :, ROWS].clip(0) * self.places[index, :, COLUMNS].clip(0)
+        n_texels = self.places["n_rows"][index].clip(0) * self.places["n_columns"][index].clip(0)
         begin = HEADER_BYTES + 4 * int(n_texels[:level].sum())
         end = begin + 4 * int(n_texels[level])
         crc = int(self._facts(index)["level_crc"][level])
@@ -97,7 +98,7 @@ class Library:
             self._write(index * SLOT_BYTES + begin, texels)
             place = index * SLOT_BYTES + _FACTS.fields["level_crc"][1] + 4 * level  # type: ignore[index]
             self._write(place, np.array(_level_crc(texels), "<u4"))
-        self.places[index, level, OFFSET] = (index * SLOT_BYTES + begin) // 4
+        self.places["offset"][index, level] = (index * SLOT_BYTES + begin) // 4
 
     def _facts(self, index: int) -> np.void:
         facts: np.void = self._slots[index, : _FACTS.itemsize].view(_FACTS)[0]

@@ -8,26 +8,7 @@ import numpy as np
 
 from sim.appearance.atmosphere import Atmosphere
 from sim.compiled import compiled, to_byte
-from sim.roadside.strips import (
-    DEPTH,
-    F0,
-    F1,
-    G0,
-    G1,
-    HEIGHT_M,
-    KIND,
-    L0,
-    L1,
-    LEFT,
-    NEAR_M,
-    QUAD,
-    SPRITE,
-    SURFACE,
-    TALL,
-    TOP,
-    UPRIGHT,
-    WIDTH,
-)  # fmt: skip
+from sim.roadside.strips import NEAR_M, QUAD, UPRIGHT, between
 from sim.surface_class import SurfaceClass
 
 WINDOWS_FROM = 0.1
@@ -61,18 +42,18 @@ def see_glows(
     glows, n = np.empty((MAX_GLOWS, 6)), 0
     for i in range(len(things)):
         thing = things[i]
-        surface = int(thing[SURFACE])
-        if thing[KIND] == QUAD or not is_lit[surface]:
+        surface = thing.surface
+        if thing.kind == QUAD or not is_lit[surface]:
             continue
-        first, end = lamps_of[int(thing[SPRITE])]
+        first, end = lamps_of[thing.sprite]
         for k in range(first, end):
             x, y = lamps[k, 0], lamps[k, 1]
-            if thing[KIND] == UPRIGHT:
-                u, v, depth_m = thing[LEFT] + x * thing[WIDTH], thing[TOP] + y * thing[TALL], thing[DEPTH]
+            if thing.kind == UPRIGHT:
+                u, v, depth_m = thing.left + x * thing.width, thing.top + y * thing.tall, thing.depth_m
             else:
-                depth_m = thing[F0] + x * (thing[F1] - thing[F0])
-                left_m = thing[L0] + x * (thing[L1] - thing[L0])
-                below_m = eye_m - thing[G0] - x * (thing[G1] - thing[G0]) - (1 - y) * thing[HEIGHT_M]
+                depth_m, left_m = between(thing.forward_m, x), between(thing.left_m, x)
+                g0, dg = thing.ground_m[0], thing.ground_m[1] - thing.ground_m[0]
+                below_m = eye_m - g0 - x * dg - (1 - y) * thing.height_m
                 u, v = (
                     horizon_u_px - focal_u_px * left_m / depth_m,
                     horizon_v_px + focal_v_px * below_m / depth_m,

@@ -8,6 +8,7 @@ resolution of every picture and draw (``sim.roadside.strips``).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,40 +17,13 @@ from sim.camera import Camera
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile
 from sim.road import Road
-from sim.roadside import poses
-from sim.roadside.library import COLUMNS, OFFSET, ROWS, level_of, library
+from sim.roadside.library import level_of, library
 from sim.roadside.lights import add_glows, lit_classes, see_glows
 from sim.roadside.poses import BEHIND_M, FARTHER_M, ObjectLayout
 from sim.roadside.rails import Rails
 from sim.roadside.sprites import N_VIEWS
 from sim.roadside.stretches import Roadside, RoadsideStretches
-from sim.roadside.strips import (
-    CREST0,
-    DEPTH,
-    F0,
-    F1,
-    FAR_M,
-    G0,
-    HEIGHT_M,
-    KIND,
-    L0,
-    L1,
-    LAST,
-    LEFT,
-    LEVEL,
-    N_FIELDS,
-    NEAR_M,
-    PANEL,
-    QUAD,
-    SPRITE,
-    SURFACE,
-    TALL,
-    TOP,
-    UPRIGHT,
-    WIDTH,
-    draw_things,
-    panel_share,
-)
+from sim.roadside.strips import FAR_M, NEAR_M, PANEL, QUAD, THING, UPRIGHT, between, draw_things, panel_share
 
 __all__ = ["FAR_M", "ObjectRenderer"]
 
@@ -90,7 +64,7 @@ class ObjectRenderer:
         self._view = np.array([*optics, half])
         self._min_area_px = MIN_AREA_PX * (camera.width_px / 200) ** 2
         self._library = library()
-        self._things = np.zeros((MAX_THINGS, N_FIELDS))
+        self._things = np.zeros(MAX_THINGS, THING)
         self._is_lit = lit_classes(atmosphere)
         self._glows = np.empty((0, 6))
 
@@ -130,7 +104,7 @@ class ObjectRenderer:
             n = rails.see(things, n, profile, s_m, pose, self._view)
         things = things[:n]
         self._fetch(things)
-        order = np.argsort(-things[:, DEPTH], kind="stable")
+        order = np.argsort(-things["depth_m"], kind="stable")
         draw_things(
             picture, class_map, things, order, self._library.texels, self._library.places,
             self._light, self._horizon, self.atmosphere.visibility_m, self._optics,
@@ -165,7 +139,7 @@ class ObjectRenderer:
             missing = _choose_levels(things, self._library.places, self._library.n_levels, self._optics)
             if missing < 0:
                 return
-            index, level = int(things[missing, SPRITE]), int(things[missing, LEVEL])
+            index, level = int(things["sprite"][missing]), int(things["level"][missing])
             if self._library.n_levels[index]:
                 self._library.load(index, level)
             else:
@@ -177,36 +151,37 @@ def _see_upright(
     things: np.ndarray, n: int, near: np.ndarray, far_m: np.ndarray, height_m: np.ndarray, crest_px: np.ndarray,
     pose: np.ndarray, heading_rad: float, view: np.ndarray, min_area_px: float, width_px: int,
 ) -> int:  # fmt: skip
-    """Add those of the upright things ``near`` (m, 11) that are in view."""
+    """Add those of the upright things ``near`` (``poses.UPRIGHT``) that are in view."""
     focal_u_px, focal_v_px, horizon_u_px, horizon_v_px, eye_m, half = view
     x, y, cos, sin = pose
     for i in range(len(near)):
-        dx, dy = near[i, poses.X] - x, near[i, poses.Y] - y
+        one = near[i]
+        dx, dy = one.x_m - x, one.y_m - y
         forward_m, left_m = dx * cos + dy * sin, dy * cos - dx * sin
-        reach_m = near[i, poses.REACH_M]
+        reach_m = one.reach_m
         if not (NEAR_M < forward_m < FAR_M and abs(left_m) < half * forward_m + reach_m) or n == len(things):
             continue
-        index, width_m, length_m = near[i, poses.SPRITE], near[i, poses.WIDTH_M], near[i, poses.LENGTH_M]
+        index, width_m, length_m = one.sprite, one.width_m, one.length_m
         if length_m > 0.0:
-            yaw = near[i, poses.HEADING] - heading_rad - math.atan2(left_m, forward_m)
+            yaw = one.heading_rad - heading_rad - math.atan2(left_m, forward_m)
             index += math.floor(yaw * _VIEWS_PER_RAD + 0.5) % N_VIEWS
-            width_m = width_m * abs(math.cos(yaw)) + length_m * abs(math.sin(yaw)) + near[i, poses.MARGIN_M]
+            width_m = width_m * abs(math.cos(yaw)) + length_m * abs(math.sin(yaw)) + one.margin_m
         scale_u, scale_v = focal_u_px / forward_m, focal_v_px / forward_m
-        width, tall = width_m * scale_u, near[i, poses.TALL_M] * scale_v
+        width, tall = width_m * scale_u, one.tall_m * scale_v
         left = horizon_u_px - scale_u * left_m - 0.5 * width
         base = horizon_v_px + scale_v * (eye_m - interpolate(forward_m, far_m, height_m))
         crest = interpolate(forward_m, far_m, crest_px)
-        last = base + near[i, poses.BELOW_M] * scale_v
+        last = base + one.below_m * scale_v
         if width * tall > min_area_px and tall > 1.0 and left < width_px and left + width > 0:
             thing = things[n]
-            thing[KIND], thing[DEPTH], thing[SPRITE], thing[SURFACE] = (
+            thing.kind, thing.depth_m, thing.sprite, thing.surface = (
                 UPRIGHT,
                 forward_m,
                 index,
-                near[i, poses.SURFACE],
+                one.surface,
             )
-            thing[LEFT], thing[TOP], thing[WIDTH], thing[TALL] = left, last - tall, width, tall
-            thing[LAST] = crest if crest < base - 0.5 else last
+            thing.left, thing.top, thing.width, thing.tall = left, last - tall, width, tall
+            thing.last = crest if crest < base - 0.5 else last
             n += 1
     return n
 
@@ -216,27 +191,30 @@ def _see_panels(
     things: np.ndarray, n: int, near: np.ndarray, far_m: np.ndarray, height_m: np.ndarray, crest_px: np.ndarray,
     pose: np.ndarray, view: np.ndarray,
 ) -> int:  # fmt: skip
-    """Add those of the panels ``near`` (m, 7) that are in view."""
+    """Add those of the panels ``near`` (``poses.PANEL``) that are in view."""
     half = view[5]
     x, y, cos, sin = pose
     for i in range(len(near)):
         if n == len(things):
             break
-        thing, n_left, n_right = things[n], 0, 0
+        one, thing, n_left, n_right = near[i], things[n], 0, 0
         for end in range(2):
-            dx, dy = near[i, poses.X + 2 * end] - x, near[i, poses.Y + 2 * end] - y
+            dx, dy = one.x_m[end] - x, one.y_m[end] - y
             f, left = dx * cos + dy * sin, dy * cos - dx * sin
-            thing[F0 + end], thing[L0 + end] = f, left
-            thing[G0 + end], thing[CREST0 + end] = (
+            thing.forward_m[end], thing.left_m[end] = f, left
+            thing.ground_m[end], thing.crest[end] = (
                 interpolate(f, far_m, height_m),
                 interpolate(f, far_m, crest_px),
             )
             n_left, n_right = n_left + (left > half * f), n_right + (left < -half * f)
-        nearest, farthest = min(thing[F0], thing[F1]), max(thing[F0], thing[F1])
+        nearest, farthest = (
+            min(thing.forward_m[0], thing.forward_m[1]),
+            max(thing.forward_m[0], thing.forward_m[1]),
+        )
         # Two ends outside on the same side of the view: nothing of the panel is in it.
         if farthest > NEAR_M + 0.3 and nearest < FAR_M - 1.0 and n_left < 2 and n_right < 2:
-            thing[KIND], thing[DEPTH], thing[HEIGHT_M] = PANEL, farthest, near[i, poses.PANEL_TALL_M]
-            thing[SPRITE], thing[SURFACE] = near[i, poses.PANEL_SPRITE], near[i, poses.PANEL_SURFACE]
+            thing.kind, thing.depth_m, thing.height_m = PANEL, farthest, one.tall_m
+            thing.sprite, thing.surface = one.sprite, one.surface
             n += 1
     return n
 
@@ -246,27 +224,27 @@ def _choose_levels(things: np.ndarray, places: np.ndarray, n_levels: np.ndarray,
     """Set the resolution of every picture; returns the first that is not available, -1 if all are."""
     for i in range(len(things)):
         thing = things[i]
-        if thing[KIND] == QUAD:
+        if thing.kind == QUAD:
             continue
-        index = int(thing[SPRITE])
+        index = thing.sprite
         if n_levels[index] == 0:
             return i
-        n_rows, n_columns = places[index, 0, ROWS], places[index, 0, COLUMNS]
-        rows_px = thing[TALL] if thing[KIND] == UPRIGHT else _panel_rows(thing, n_rows, n_columns, camera)
+        n_rows, n_columns = places[index, 0].n_rows, places[index, 0].n_columns
+        rows_px = thing.tall if thing.kind == UPRIGHT else _panel_rows(thing, n_rows, n_columns, camera)
         level = level_of(n_rows, rows_px, n_levels[index])
-        thing[LEVEL] = level
-        if places[index, level, OFFSET] < 0:
+        thing.level = level
+        if places[index, level].offset < 0:
             return i
     return -1
 
 
 @compiled
-def _panel_rows(panel: np.ndarray, n_rows: int, n_columns: int, camera: np.ndarray) -> float:
+def _panel_rows(panel: Any, n_rows: int, n_columns: int, camera: np.ndarray) -> float:
     """Rows of the texture that suit a panel: as many as it has in the picture, fewer where it is seen at an angle."""
     low, high = panel_share(panel, 0), panel_share(panel, 1)
-    f_low, f_high = panel[F0] + low * (panel[F1] - panel[F0]), panel[F0] + high * (panel[F1] - panel[F0])
-    l_low, l_high = panel[L0] + low * (panel[L1] - panel[L0]), panel[L0] + high * (panel[L1] - panel[L0])
+    f_low, f_high = between(panel.forward_m, low), between(panel.forward_m, high)
+    l_low, l_high = between(panel.left_m, low), between(panel.left_m, high)
     across = max(abs(camera[0] * (l_low / f_low - l_high / f_high)), 0.5)
-    tallest = max(camera[1] * panel[HEIGHT_M] / min(f_low, f_high), 1.0)
+    tallest = max(camera[1] * panel.height_m / min(f_low, f_high), 1.0)
     squeeze = n_columns * (high - low) / across * tallest / n_rows  # texels a pixel, along over up
     return tallest / min(math.sqrt(max(squeeze, 1.0)), 2.5)

@@ -12,12 +12,18 @@ from sim.road import STEP_M, Road
 from sim.roadside.sprites import KINDS, SPRITES
 from sim.roadside.stretches import Roadside
 
-X, Y, HEADING, REACH_M, WIDTH_M, LENGTH_M, MARGIN_M, TALL_M, BELOW_M, SPRITE, SURFACE = range(11)
-"""Columns of the table of upright things: place and direction, the larger of width and length, width and length of
-the body (length 0 for what always faces the viewer), margin of the picture, its height, how far it reaches below the
-ground, sprite and surface class."""
-X_END, Y_END, PANEL_TALL_M, PANEL_SPRITE, PANEL_SURFACE = range(2, 7)
-"""Columns of the table of panels after the first end's x and y."""
+UPRIGHT = np.dtype(
+    [
+        ("x_m", "f8"), ("y_m", "f8"), ("heading_rad", "f8"),
+        ("reach_m", "f8"),  # the larger of width and length
+        ("width_m", "f8"), ("length_m", "f8"),  # of the body; length 0 for what always faces the viewer
+        ("margin_m", "f8"), ("tall_m", "f8"), ("below_m", "f8"),  # of the picture: beside, in all, under ground
+        ("sprite", "i8"), ("surface", "i8"),
+    ]
+)  # fmt: skip
+"""Something upright in the world."""
+PANEL = np.dtype([("x_m", "f8", 2), ("y_m", "f8", 2), ("tall_m", "f8"), ("sprite", "i8"), ("surface", "i8")])
+"""Something that runs along the road, from one end to the other."""
 
 BEHIND_M = 14.0
 FARTHER_M = 10.0
@@ -55,33 +61,35 @@ class ObjectLayout:
     """The objects of a roadside laid along one road: what stands has its place once and for all.
 
     Attributes:
-        upright: (n, 11) table of what stands, sorted along the road.
-        cars: (m, 11) the same of what moves, as ``place_cars`` left it.
+        upright: (n,) ``UPRIGHT``, what stands, sorted along the road.
+        cars: (m,) ``UPRIGHT``, what moves, as ``place_cars`` left it.
     """
 
     def __init__(self, roadside: Roadside, road: Road) -> None:
         self.road = road
         entries = [SPRITES[index] for index in roadside.sprite]
         kinds = [KINDS[entry.name] for entry in entries]
-        table = np.zeros((len(kinds), 11))
-        table[:, X], table[:, Y], table[:, HEADING] = road_points(road, roadside.along_m, roadside.lateral_m)
-        table[:, WIDTH_M] = roadside.width_m
+        table = np.zeros(len(kinds), UPRIGHT)
+        table["x_m"], table["y_m"], table["heading_rad"] = road_points(
+            road, roadside.along_m, roadside.lateral_m
+        )
+        table["width_m"] = roadside.width_m
         for row, kind, entry, height_m in zip(table, kinds, entries, roadside.height_m, strict=True):
-            row[LENGTH_M] = kind.lengths_m[entry.variant] if kind.lengths_m else 0.0
-            row[MARGIN_M] = 2 * kind.margin_m
-            row[TALL_M] = height_m * (1 + kind.below + kind.above)
-            row[BELOW_M] = height_m * kind.below
-        table[:, REACH_M] = np.maximum(table[:, WIDTH_M], table[:, LENGTH_M])
-        table[:, SPRITE], table[:, SURFACE] = roadside.sprite, roadside.surface_class
+            row["length_m"] = kind.lengths_m[entry.variant] if kind.lengths_m else 0.0
+            row["margin_m"] = 2 * kind.margin_m
+            row["tall_m"] = height_m * (1 + kind.below + kind.above)
+            row["below_m"] = height_m * kind.below
+        table["reach_m"] = np.maximum(table["width_m"], table["length_m"])
+        table["sprite"], table["surface"] = roadside.sprite, roadside.surface_class
         is_panel = np.array([kind.is_panel for kind in kinds], bool)
         moves = roadside.speed_mps != 0
         # What is parked on the left, and what comes towards the viewer, shows its front.
         turned = np.where(moves, roadside.speed_mps < 0, roadside.lateral_m > 0)
         self._direction = np.where(turned, np.pi, 0.0)[moves]
-        table[:, HEADING] += np.where(turned, np.pi, 0.0)
+        table["heading_rad"] += np.where(turned, np.pi, 0.0)
         stands = np.flatnonzero(~moves & ~is_panel)
         free = _stands_free(
-            road.x_m, road.y_m, table[stands, X], table[stands, Y], roadside.lateral_m[stands]
+            road.x_m, road.y_m, table["x_m"][stands], table["y_m"][stands], roadside.lateral_m[stands]
         )
         self.upright = table[stands[free]]
         self._standing_along: list[float] = roadside.along_m[stands[free]].tolist()
@@ -96,9 +104,10 @@ class ObjectLayout:
         lateral = roadside.lateral_m[is_panel]
         start_x, start_y, _ = road_points(self.road, along - half, lateral)
         end_x, end_y, _ = road_points(self.road, along + half, lateral)
-        columns = [start_x, start_y, end_x, end_y]
-        columns += [roadside.height_m[is_panel], roadside.sprite[is_panel], roadside.surface_class[is_panel]]
-        self._panels = np.stack(columns, axis=1)
+        self._panels = panels = np.zeros(len(along), PANEL)
+        panels["x_m"], panels["y_m"] = np.stack([start_x, end_x], 1), np.stack([start_y, end_y], 1)
+        panels["tall_m"], panels["sprite"] = roadside.height_m[is_panel], roadside.sprite[is_panel]
+        panels["surface"] = roadside.surface_class[is_panel]
         self._panels_along: list[float] = along.tolist()
         self._panel_reach_m = float(half.max()) if len(half) else 0.0
 
@@ -116,7 +125,7 @@ class ObjectLayout:
         )  # fmt: skip
 
     def panels(self, s_m: float, far_m: float) -> np.ndarray:
-        """Rows of the table of panels for the stretch ahead."""
+        """The panels (``PANEL``) of the stretch ahead."""
         low = bisect_left(self._panels_along, s_m - self._panel_reach_m - BEHIND_M)
         return self._panels[low : bisect_left(self._panels_along, s_m + far_m + self._panel_reach_m)]
 
@@ -135,8 +144,8 @@ def _place_cars(
             share = along / STEP_M - k
             heading = road_heading[k] + share * (road_heading[k + 1] - road_heading[k])
             cars[n] = table[i]
-            cars[n, X] = road_x[k] + share * (road_x[k + 1] - road_x[k]) - lateral_m[i] * math.sin(heading)
-            cars[n, Y] = road_y[k] + share * (road_y[k + 1] - road_y[k]) + lateral_m[i] * math.cos(heading)
-            cars[n, HEADING] = heading + direction[i]
+            cars[n].x_m = road_x[k] + share * (road_x[k + 1] - road_x[k]) - lateral_m[i] * math.sin(heading)
+            cars[n].y_m = road_y[k] + share * (road_y[k + 1] - road_y[k]) + lateral_m[i] * math.cos(heading)
+            cars[n].heading_rad = heading + direction[i]
             n += 1
     return n

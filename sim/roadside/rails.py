@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from sim.ground_profile import GroundProfile
 from sim.road import Road
 from sim.roadside.poses import road_points
 from sim.roadside.stretches import Barrier
-from sim.roadside.strips import BOTTOM0, BOTTOM1, DEPTH, KIND, NEAR_M, QUAD, RED, TOP0, TOP1, U0, U1
+from sim.roadside.strips import NEAR_M, QUAD
 
 _STEP_M = 2.0
 _STRIDES = np.array([0, 1, 2, 3, 5, 8, 12, 18, 28, 51])
@@ -27,6 +28,12 @@ _FOLD = (0.40, 0.62)
 _OFF_GROUND_M = 0.2
 """A barrier that begins higher than this is a beam on posts."""
 
+_LAID = np.dtype(
+    [("start_m", "f8"), ("end_m", "f8"), ("bottom_m", "f8"), ("top_m", "f8"), ("colour", "f8", 3)]
+)
+"""A barrier on a road, its colour lit."""
+_POST = np.dtype([("along_m", "f8"), ("x_m", "f8"), ("y_m", "f8"), ("barrier", "i8")])
+
 
 class Rails:
     """All barriers of a roadside laid along one road, in one atmosphere."""
@@ -39,8 +46,9 @@ class Rails:
         colours = np.array([barrier.colour for barrier in barriers], float).reshape(-1, 3)
         heights = np.array([(barrier.bottom_m, barrier.top_m) for barrier in barriers], float).reshape(-1, 2)
         light = np.asarray(atmosphere.light, np.float64)
-        # start, end, bottom, top, RGB
-        self._barriers = np.column_stack([start, end, heights, 255 * np.minimum(colours * light, 1)])
+        self._barriers = laid = np.zeros(len(barriers), _LAID)
+        laid["start_m"], laid["end_m"], laid["bottom_m"], laid["top_m"] = start, end, *heights.T
+        laid["colour"] = 255 * np.minimum(colours * light, 1)
         along, lateral, posts = [], [], []
         for number, barrier in enumerate(barriers):
             points = np.append(np.arange(start[number], end[number], _STEP_M), end[number])
@@ -54,7 +62,9 @@ class Rails:
         self._points = np.column_stack([x, y])
         post = np.array(sorted(posts), float).reshape(-1, 3)
         x, y, _ = road_points(road, post[:, 0], post[:, 1])
-        self._posts = np.column_stack([post[:, 0], x, y, post[:, 2]])
+        self._posts = np.zeros(len(post), _POST)
+        self._posts["along_m"], self._posts["barrier"] = post[:, 0], post[:, 2]
+        self._posts["x_m"], self._posts["y_m"] = x, y
 
     def see(
         self,
@@ -84,8 +94,9 @@ def _see(
     focal_u_px, horizon_u_px, half = camera[0], camera[2], camera[5]
     x, y, cos, sin = pose
     for owner in range(len(barriers)):
-        start_m, end_m, low_m, high_m = barriers[owner, :4]
-        if not (start_m < s_m + _FAR_M and end_m > s_m - 1.0):
+        barrier = barriers[owner]
+        start_m, low_m, high_m = barrier.start_m, barrier.bottom_m, barrier.top_m
+        if not (start_m < s_m + _FAR_M and barrier.end_m > s_m - 1.0):
             continue
         step = first[owner] + max(int((s_m - start_m) // _STEP_M), 0)
         f1 = l1 = 0.0
@@ -113,7 +124,7 @@ def _see(
             shade, depth_m = 1 + 0.05 * math.sin(12.9898 * (step + _STRIDES[i - 1])), 0.5 * (fa + fb)
             ua, ub = horizon_u_px - focal_u_px * la / fa, horizon_u_px - focal_u_px * lb / fb
             _add(things[n], depth_m, ua, top_a, bottom_a, ub, top_b, bottom_b)
-            _colour(things[n], barriers[owner, 4:], shade, visibility_m, horizon)
+            _colour(things[n], barrier.colour, shade, visibility_m, horizon)
             n += 1
             if low_m > _OFF_GROUND_M and bottom_a - top_a > 3.0:
                 a, b = bottom_a - top_a, bottom_b - top_b
@@ -121,23 +132,24 @@ def _see(
                     things[n], depth_m - 0.01, ua, top_a + _FOLD[0] * a, top_a + _FOLD[1] * a,
                     ub, top_b + _FOLD[0] * b, top_b + _FOLD[1] * b,
                 )  # fmt: skip
-                _colour(things[n], barriers[owner, 4:], 0.66 * shade, visibility_m, horizon)
+                _colour(things[n], barrier.colour, 0.66 * shade, visibility_m, horizon)
                 n += 1
-    for i in range(np.searchsorted(posts[:, 0], s_m), np.searchsorted(posts[:, 0], s_m + _POSTS_TO_M)):
-        dx, dy = posts[i, 1] - x, posts[i, 2] - y
+    along_m = posts["along_m"]
+    for i in range(np.searchsorted(along_m, s_m), np.searchsorted(along_m, s_m + _POSTS_TO_M)):
+        dx, dy = posts[i].x_m - x, posts[i].y_m - y
         f, left = dx * cos + dy * sin, dy * cos - dx * sin
         if f <= NEAR_M or n == len(things):
             continue
-        owner = int(posts[i, 3])
+        barrier = barriers[posts[i].barrier]
         # A beam hides its posts' upper part; in front of a wall they are seen as a whole.
-        low_m, high_m = barriers[owner, 2], barriers[owner, 3]
+        low_m, high_m = barrier.bottom_m, barrier.top_m
         bottom, top = _edges(
             f, 0.0, low_m if low_m > _OFF_GROUND_M else high_m, camera, far_m, height_m, crest_px
         )
         u, wide = horizon_u_px - focal_u_px * left / f, 0.5 * _POST_M * focal_u_px / f
         if bottom > top + 0.5:
             _add(things[n], f + 0.02, u - wide, top, bottom, u + wide, top, bottom)
-            _colour(things[n], barriers[owner, 4:], 0.55, visibility_m, horizon)
+            _colour(things[n], barrier.colour, 0.55, visibility_m, horizon)
             n += 1
     return n
 
@@ -157,30 +169,15 @@ def _edges(
 
 @compiled
 def _add(
-    quad: np.ndarray,
-    depth_m: float,
-    u0: float,
-    top0: float,
-    bottom0: float,
-    u1: float,
-    top1: float,
-    bottom1: float,
-) -> None:
-    quad[KIND], quad[DEPTH] = QUAD, depth_m
-    quad[U0], quad[TOP0], quad[BOTTOM0], quad[U1], quad[TOP1], quad[BOTTOM1] = (
-        u0,
-        top0,
-        bottom0,
-        u1,
-        top1,
-        bottom1,
-    )
+    quad: Any, depth_m: float, u0: float, top0: float, bottom0: float, u1: float, top1: float, bottom1: float
+) -> None:  # fmt: skip
+    quad.kind, quad.depth_m = QUAD, depth_m
+    quad.side_u[0], quad.side_top[0], quad.side_bottom[0] = u0, top0, bottom0
+    quad.side_u[1], quad.side_top[1], quad.side_bottom[1] = u1, top1, bottom1
 
 
 @compiled
-def _colour(
-    quad: np.ndarray, colour: np.ndarray, shade: float, visibility_m: float, horizon: np.ndarray
-) -> None:
-    clear = math.exp(-quad[DEPTH] / visibility_m)
+def _colour(quad: Any, colour: np.ndarray, shade: float, visibility_m: float, horizon: np.ndarray) -> None:
+    clear = math.exp(-quad.depth_m / visibility_m)
     for k in range(3):
-        quad[RED + k] = clear * min(colour[k] * shade, 255.0) + (1 - clear) * horizon[k]
+        quad.colour[k] = clear * min(colour[k] * shade, 255.0) + (1 - clear) * horizon[k]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from sim.compiled import compiled, inlined, lane, lanes, mix, to_byte, weight_of
-from sim.roadside.library import COLUMNS, OFFSET, ROWS
 from sim.surface_class import SurfaceClass
 
 FAR_M = 100.0
@@ -17,15 +17,20 @@ NEAR_M = 1.5
 
 UPRIGHT, PANEL, QUAD = range(3)
 """Kinds of things in a list of what is to be drawn."""
-N_FIELDS = 14
-KIND, DEPTH, SPRITE, SURFACE, LEVEL = range(5)
-"""Fields of everything (a quad has no picture)."""
-LEFT, TOP, WIDTH, TALL, LAST = range(5, 10)
-"""Of what faces the viewer, in pixels; ``LAST`` is the lowest row that is seen."""
-HEIGHT_M, F0, F1, L0, L1, G0, G1, CREST0, CREST1 = range(5, 14)
-"""Of a panel: height, and for both its ends the place in the camera's axes, the ground's height and the crest."""
-U0, TOP0, BOTTOM0, U1, TOP1, BOTTOM1, RED, GREEN, BLUE = range(5, 14)
-"""Of a quad with two upright sides, in pixels, and its colour, haze included."""
+THING = np.dtype(
+    [
+        ("kind", "i8"), ("depth_m", "f8"), ("surface", "i8"),
+        # of pictures: which, and at what resolution
+        ("sprite", "i8"), ("level", "i8"),
+        # of what faces the viewer, in pixels; ``last`` is the lowest row that is seen
+        ("left", "f8"), ("top", "f8"), ("width", "f8"), ("tall", "f8"), ("last", "f8"),
+        # of a panel: for both its ends the place in the camera's axes, the ground's height and the crest's row
+        ("height_m", "f8"), ("forward_m", "f8", 2), ("left_m", "f8", 2), ("ground_m", "f8", 2), ("crest", "f8", 2),
+        # of a quad with two upright sides, in pixels, and its colour, haze included
+        ("side_u", "f8", 2), ("side_top", "f8", 2), ("side_bottom", "f8", 2), ("colour", "f8", 3),
+    ]
+)  # fmt: skip
+"""What is to be drawn; each kind has fields of its own."""
 _BARRIER = int(SurfaceClass.BARRIER)
 _NOTHING = np.uint32(0)
 
@@ -36,16 +41,16 @@ def draw_things(
     texels: np.ndarray, places: np.ndarray, light: np.ndarray, horizon: np.ndarray, visibility_m: float,
     camera: np.ndarray,
 ) -> None:  # fmt: skip
-    """Draw the rows of ``things`` (n, N_FIELDS) in the given order, far to near."""
+    """Draw the ``things``, of type ``THING``, in the given order, far to near."""
     for i in order:
         thing = things[i]
-        if thing[KIND] == QUAD:
+        if thing.kind == QUAD:
             _draw_quad(picture, class_map, thing)
             continue
-        place = places[int(thing[SPRITE]), int(thing[LEVEL])]
-        n_rows, n_columns = place[ROWS], place[COLUMNS]
-        texture = texels[place[OFFSET] : place[OFFSET] + n_rows * n_columns]
-        if thing[KIND] == UPRIGHT:
+        place = places[thing.sprite, thing.level]
+        n_rows, n_columns = place.n_rows, place.n_columns
+        texture = texels[place.offset : place.offset + n_rows * n_columns]
+        if thing.kind == UPRIGHT:
             _draw_upright(picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m)
         else:
             _draw_panel(
@@ -91,15 +96,15 @@ def _lay(
 
 @compiled
 def _draw_upright(
-    picture: np.ndarray, class_map: np.ndarray, thing: np.ndarray, texture: np.ndarray, n_rows: int, n_columns: int,
+    picture: np.ndarray, class_map: np.ndarray, thing: Any, texture: np.ndarray, n_rows: int, n_columns: int,
     light: np.ndarray, horizon: np.ndarray, visibility_m: float,
 ) -> None:  # fmt: skip
-    left, top, width, tall = thing[LEFT], thing[TOP], thing[WIDTH], thing[TALL]
+    left, top, width, tall = thing.left, thing.top, thing.width, thing.tall
     first_column = max(math.floor(left + 0.5), 0)
     last_column = min(math.ceil(left + width + 0.5), picture.shape[1])
-    first_row, last_row = max(math.floor(top + 0.5), 0), min(math.ceil(thing[LAST] + 0.5), picture.shape[0])
-    air = _air(thing[DEPTH], visibility_m, light, horizon)
-    step_x, step_y, surface = n_columns / width, n_rows / tall, int(thing[SURFACE])
+    first_row, last_row = max(math.floor(top + 0.5), 0), min(math.ceil(thing.last + 0.5), picture.shape[0])
+    air = _air(thing.depth_m, visibility_m, light, horizon)
+    step_x, step_y, surface = n_columns / width, n_rows / tall, thing.surface
     for row in range(first_row, last_row):
         place_y = (row - top) * step_y - 0.5
         y = math.floor(place_y)
@@ -126,17 +131,19 @@ def _draw_upright(
 
 @compiled
 def _draw_panel(
-    picture: np.ndarray, class_map: np.ndarray, thing: np.ndarray, texture: np.ndarray, n_rows: int, n_columns: int,
+    picture: np.ndarray, class_map: np.ndarray, thing: Any, texture: np.ndarray, n_rows: int, n_columns: int,
     light: np.ndarray, horizon: np.ndarray, visibility_m: float, camera: np.ndarray,
 ) -> None:  # fmt: skip
     focal_u_px, focal_v_px, horizon_u_px, horizon_v_px, eye_m = camera
-    f0, l0, df, dl = thing[F0], thing[L0], thing[F1] - thing[F0], thing[L1] - thing[L0]
+    f0, df = thing.forward_m[0], thing.forward_m[1] - thing.forward_m[0]
+    l0, dl = thing.left_m[0], thing.left_m[1] - thing.left_m[0]
+    g0, dg = thing.ground_m[0], thing.ground_m[1] - thing.ground_m[0]
     low, high = panel_share(thing, 0), panel_share(thing, 1)
     u_low = horizon_u_px - focal_u_px * (l0 + low * dl) / (f0 + low * df)
     u_high = horizon_u_px - focal_u_px * (l0 + high * dl) / (f0 + high * df)
     first_column = max(math.floor(min(u_low, u_high) + 0.5), 0)
     end_column = min(math.ceil(max(u_low, u_high) + 0.5), picture.shape[1])
-    surface = int(thing[SURFACE])
+    surface = thing.surface
     for column in range(first_column, end_column):
         # The ray through this column meets the panel's foot line at this share of its length.
         slope = (horizon_u_px - column) / focal_u_px
@@ -147,10 +154,10 @@ def _draw_panel(
         depth_m = f0 + share * df
         if depth_m >= FAR_M:
             continue
-        base = horizon_v_px + focal_v_px * (eye_m - thing[G0] - share * (thing[G1] - thing[G0])) / depth_m
-        tall = focal_v_px * thing[HEIGHT_M] / depth_m
+        base = horizon_v_px + focal_v_px * (eye_m - g0 - share * dg) / depth_m
+        tall = focal_v_px * thing.height_m / depth_m
         top = base - tall
-        crest = thing[CREST0] + share * (thing[CREST1] - thing[CREST0])
+        crest = between(thing.crest, share)
         bottom = crest if crest < base - 0.5 else base
         air = _air(depth_m, visibility_m, light, horizon)
         place_x = min(max(share * n_columns - 0.5, 0.0), n_columns - 1.0)
@@ -170,19 +177,30 @@ def _draw_panel(
                 _lay(picture, class_map, row, column, colour, air, surface)
 
 
+@inlined
+def between(ends: np.ndarray, share: float) -> float:
+    """What lies at a share of the way from the first end to the second."""
+    return ends[0] + share * (ends[1] - ends[0])
+
+
 @compiled
-def panel_share(panel: np.ndarray, end: int) -> float:
+def panel_share(panel: Any, end: int) -> float:
     """Where a panel begins (end 0) or ends (1) in front of the lens, as share of its length."""
-    if panel[F0 + end] > NEAR_M:
+    if panel.forward_m[end] > NEAR_M:
         return float(end)
-    return (NEAR_M - panel[F0]) / (panel[F1] - panel[F0])
+    return (NEAR_M - panel.forward_m[0]) / (panel.forward_m[1] - panel.forward_m[0])
 
 
 @compiled
-def _draw_quad(picture: np.ndarray, class_map: np.ndarray, quad: np.ndarray) -> None:
+def _draw_quad(picture: np.ndarray, class_map: np.ndarray, quad: Any) -> None:
     """Fill between two upright sides, by the share of each pixel that is covered."""
-    u0, u1 = quad[U0], quad[U1]
-    top0, bottom0, top1, bottom1 = quad[TOP0], quad[BOTTOM0], quad[TOP1], quad[BOTTOM1]
+    u0, u1 = quad.side_u[0], quad.side_u[1]
+    top0, bottom0, top1, bottom1 = (
+        quad.side_top[0],
+        quad.side_bottom[0],
+        quad.side_top[1],
+        quad.side_bottom[1],
+    )
     if u0 > u1:
         u0, u1, top0, top1, bottom0, bottom1 = u1, u0, top1, top0, bottom1, bottom0
     height, width = class_map.shape
@@ -200,6 +218,6 @@ def _draw_quad(picture: np.ndarray, class_map: np.ndarray, quad: np.ndarray) -> 
                 continue
             for k in range(3):
                 below = float(picture[row, column, k])
-                picture[row, column, k] = to_byte(below + cover * (quad[RED + k] - below))
+                picture[row, column, k] = to_byte(below + cover * (quad.colour[k] - below))
             if cover >= 0.5:
                 class_map[row, column] = _BARRIER
