@@ -35,13 +35,18 @@ N_RECENT = 100
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """Settings of online training.
+    """Settings of online training, which is a curriculum in three parts.
+
+    First the expert drives, in short episodes: an untrained policy would only show how to leave the road, and many
+    different roads teach more than long stretches of few. Then the policy drives more and more of the episodes, and
+    they become longer. In the last part the policy drives most of them, for long enough to run into its own faults.
 
     Attributes:
-        episode_seconds: length of an episode that does not crash.
-        expert_share: share of the episodes that the expert itself drives, once the ramp is over.
-        expert_ramp: share of the steps in which the expert's share falls linearly from 1 to ``expert_share``; an
-            untrained policy would only show how to leave the road.
+        episode_seconds: length of an episode of the last part that does not crash.
+        first_seconds: length of one of the first part, unless ``episode_seconds`` is shorter.
+        expert_share: share of the episodes that the expert drives in the last part.
+        first_part: share of the steps in which the expert drives, in short episodes.
+        second_part: share of the steps after these in which the policy takes over and the episodes grow.
         first_seed: no episode has a smaller seed; those below are for tests.
         start_offset_m, start_heading_rad: every second episode starts off the middle, this far at most.
         disturbance: kicks, whoever drives; gentler than a recording's, as the policy's own errors are seen as well.
@@ -50,9 +55,11 @@ class OnlineConfig:
             2021).
     """
 
-    episode_seconds: float = 8.0
-    expert_share: float = 0.25
-    expert_ramp: float = 0.3
+    episode_seconds: float = 12.0
+    first_seconds: float = 1.6
+    expert_share: float = 0.2
+    first_part: float = 0.4
+    second_part: float = 0.2
     first_seed: int = 10_000
     start_offset_m: float = 0.9
     start_heading_rad: float = 0.06
@@ -60,21 +67,31 @@ class OnlineConfig:
     n_retries: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.episode_seconds <= 3600:
-            raise BadInputError(
-                f"training: expected episode_seconds above 0, up to 3600, got {self.episode_seconds}"
-            )
-        for name in ("expert_share", "expert_ramp"):
+        for name in ("episode_seconds", "first_seconds"):
+            if not 0 < getattr(self, name) <= 3600:
+                raise BadInputError(
+                    f"training: expected {name} above 0, up to 3600, got {getattr(self, name)}"
+                )
+        for name in ("expert_share", "first_part", "second_part"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInputError(f"training: {name} must be from 0 to 1, got {getattr(self, name)}")
         for name in ("first_seed", "start_offset_m", "start_heading_rad", "n_retries"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
 
+    def stage(self, step: int, n_steps: int) -> float:
+        """0 in the first part of ``n_steps``, 1 in the last, rising linearly in between."""
+        beyond = step / n_steps - self.first_part
+        return min(max(beyond / self.second_part, 0.0), 1.0) if self.second_part > 0 else float(beyond >= 0)
+
     def expert_probability(self, step: int, n_steps: int) -> float:
         """Probability that the expert drives an episode that begins at ``step`` of ``n_steps``."""
-        n_ramp = self.expert_ramp * n_steps
-        return 1.0 + (self.expert_share - 1.0) * (min(step / n_ramp, 1.0) if n_ramp > 0 else 1.0)
+        return 1.0 + (self.expert_share - 1.0) * self.stage(step, n_steps)
+
+    def seconds(self, step: int, n_steps: int) -> float:
+        """Length of an episode that begins at ``step`` of ``n_steps`` and does not crash."""
+        first_s = min(self.first_seconds, self.episode_seconds)
+        return first_s + (self.episode_seconds - first_s) * self.stage(step, n_steps)
 
 
 class _Episode(Run):
@@ -218,10 +235,11 @@ class OnlineWindows(WindowSource):
                     f"training: a process holds {limit} world(s) of this kind, got {batch} windows a step; "
                     f"use --batch {limit}"
                 )
-        self._n_frames = round(self.online.episode_seconds / self._envs[0].dt_s)
-        if self._n_frames <= self.config.n_warmup:
+        first_s = self.online.seconds(0, 1)
+        n_frames = round(first_s / self._envs[0].dt_s)
+        if n_frames <= self.config.n_warmup:
             raise BadInputError(
-                f"training: episodes of {self.online.episode_seconds:g} s have {self._n_frames} frames, all within "
+                f"training: episodes of {first_s:g} s have {n_frames} frames, all within "
                 f"the {self.config.n_warmup} of warm-up; use longer ones"
             )
 
@@ -270,7 +288,7 @@ class OnlineWindows(WindowSource):
         # The same place of the road again, else all drawn anew.
         keys = {name: key + len(_STREAMS) * i_retry * (name != "start") for name, key in _STREAMS.items()}
         rngs = {name: np.random.default_rng([config.seed, seed, key]) for name, key in keys.items()}
-        n_frames = self._n_frames
+        n_frames = round(online.seconds(step, config.n_steps) / self._envs[b].dt_s)
         if i_episode == 0:
             n_windows = int(rngs["length"].integers(1, max(n_frames // config.window, 1) + 1))
             n_frames = min(n_frames, n_windows * config.window)

@@ -15,30 +15,29 @@ from sim.road import Road
 class PurePursuit:
     """Steer along the circle through a point of the centre line ahead (Coulter 1992).
 
-    What it answers is a function of the road as seen from the car, so a camera policy can learn it. On a road whose
-    curvature grows evenly the circle has the curvature of a third of the way to the point, 0.3 s ahead: about what the
-    steering and the yaw of the car lag behind.
+    The point lies a fixed distance ahead, so the picture alone decides the answer and a camera policy can learn it.
+    Were it a fixed time ahead, the answer to the same picture would fall with the square of a speed that the policy
+    does not see: one that answers for the mean speed weaves at the highest. On a road whose curvature grows evenly the
+    circle has the curvature of a third of the way to the point: at the top speed 0.3 s ahead, about what the steering
+    and the yaw of the car lag behind.
 
     In a curve the rear tyres slip, and the body points further inwards than the car goes. The pursuit starts from the
     course, not from the body; without this the car would run wide by about the slip angle times the look-ahead.
 
     Attributes:
-        look_ahead_s: time to the target point at the present speed.
-        min_look_ahead_m: its least distance.
+        look_ahead_m: distance to the target point; about a second at the highest speed keeps the car steady.
         rear_slip_s2_per_m: slip angle of the rear axle for each m/s^2 of lateral acceleration, as
             ``VehicleConfig.rear_slip_s2_per_m`` says (the default is the default car's); 0 where nothing slips.
     """
 
-    look_ahead_s: float = 1.0
-    min_look_ahead_m: float = 8.0
+    look_ahead_m: float
     rear_slip_s2_per_m: float = 0.004
 
     def curvature_per_m(
         self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float, speed_mps: float
     ) -> float:
         """Path curvature (1/m) from the rear axle at (x, y, heading) beside arc length ``s_m``."""
-        ahead_m = max(self.look_ahead_s * speed_mps, self.min_look_ahead_m)
-        target_x, target_y, _ = road.pose_at(s_m + ahead_m)
+        target_x, target_y, _ = road.pose_at(s_m + self.look_ahead_m)
         dx, dy = target_x - x_m, target_y - y_m
         slip_rad = self.rear_slip_s2_per_m * speed_mps * speed_mps * road.curvature_at(s_m)
         course_rad = heading_rad - slip_rad

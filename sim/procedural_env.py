@@ -27,6 +27,9 @@ from sim.weathers import WEATHERS
 
 _VEHICLE_OPTIONS = tuple(field.name for field in fields(VehicleConfig))
 
+LOOK_AHEAD_S = 1.0
+"""Of the expert, at the highest speed of the family or of the options."""
+
 
 class ProceduralEnv(LaneEnv):
     """Keep a car in its lane on an endless variety of roads, seasons and weathers (see ``LaneEnv``).
@@ -58,7 +61,6 @@ class ProceduralEnv(LaneEnv):
         self.config = config_of(ProceduralConfig, options, _VEHICLE_OPTIONS)
         self.car = VehicleConfig(**car)
         super().__init__("lane/Procedural-v0", self.config, self.car, Camera(), render_mode=render_mode)
-        self.expert = PurePursuit(rear_slip_s2_per_m=self.car.rear_slip_s2_per_m)
         self._display: Renderer | None = None
 
     def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
@@ -83,6 +85,9 @@ class ProceduralEnv(LaneEnv):
         config, family = self.config, FAMILIES[self.setting["family"]]
         slowest, fastest = config.range_of("min_speed_mps", "max_speed_mps", family.name)
         top_speed_mps = float(self._stream("vehicle").uniform(slowest, fastest))
+        self.expert = PurePursuit(
+            LOOK_AHEAD_S * max(fastest, family.max_speed_mps), self.car.rear_slip_s2_per_m
+        )
         tightest_m, widest_m = config.range_of("min_radius_m", "max_radius_m", family.name)
         self.road: Road = random_road(
             self._stream("road"),

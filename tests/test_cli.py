@@ -251,12 +251,12 @@ def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     assert metrics["online"]["episode_seconds"] == 1.5
     assert metrics["online"]["expert_share"] == 0.5
     assert metrics["online"]["n_retries"] == 2
-    assert metrics["online"]["expert_ramp"] == 0.3
+    assert metrics["online"]["first_part"] == 0.4
     assert metrics["n_frames"] == 2 * 2 * 4
     assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
                                   "--log-every", 1)]) == 0  # fmt: skip
     assert capsys.readouterr().err.count(" episodes\n") == 2
-    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["online"]["expert_ramp"] == 0.0
+    assert json.loads((tmp_path / "b" / "metrics.json").read_text())["online"]["first_part"] == 0.0
 
 
 def test_cli_train_closes_its_worlds_on_errors(fails, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def offsets_of_a_drive(
     ``speed_mps``: one speed or one for each stored point of the road.
     """
     vehicle = vehicle or VehicleConfig()
-    expert, s_m = PurePursuit(rear_slip_s2_per_m=vehicle.rear_slip_s2_per_m), 5.0
+    expert, s_m = PurePursuit(max(1.0 * np.max(speed_mps), 8.0), vehicle.rear_slip_s2_per_m), 5.0
     speeds_mps = np.broadcast_to(speed_mps, road.s_m.shape).tolist()
     x_m, y_m, heading = road.pose_at(s_m)
     state = steady_state(
@@ -48,7 +48,7 @@ def offsets_of_a_drive(
 
 def test_expert_on_a_straight_steers_straight():
     road = road_from_segments([Segment(80.0, 0.0, 0.0)])
-    assert PurePursuit().curvature_per_m(road, 20.0, 20.0, 0.0, 0.0, 10.0) == 0.0
+    assert PurePursuit(12.0).curvature_per_m(road, 20.0, 20.0, 0.0, 0.0, 10.0) == 0.0
     assert not offsets_of_a_drive(road, 5.0, 10.0).any()
 
 
@@ -58,14 +58,14 @@ def test_expert_on_an_arc_answers_its_curvature(radius_m):
     road = road_from_segments([Segment(90.0, 1 / radius_m, 1 / radius_m)])
     x_m, y_m, heading = road.pose_at(30.0)
     slip_rad = VehicleConfig().rear_slip_s2_per_m * 11.0**2 / radius_m
-    expert = PurePursuit(rear_slip_s2_per_m=VehicleConfig().rear_slip_s2_per_m)
-    for driver, body_rad in ((expert, heading + slip_rad), (PurePursuit(rear_slip_s2_per_m=0.0), heading)):
+    expert = PurePursuit(11.0, VehicleConfig().rear_slip_s2_per_m)
+    for driver, body_rad in ((expert, heading + slip_rad), (PurePursuit(11.0, 0.0), heading)):
         answer = driver.curvature_per_m(road, 30.0, x_m, y_m, body_rad, 11.0)
         assert answer == pytest.approx(1 / radius_m, rel=1e-3)
 
 
 def test_expert_suits_the_default_car():
-    assert PurePursuit().rear_slip_s2_per_m == pytest.approx(VehicleConfig().rear_slip_s2_per_m, rel=0.01)
+    assert PurePursuit(12.0).rear_slip_s2_per_m == pytest.approx(VehicleConfig().rear_slip_s2_per_m, rel=0.01)
 
 
 @pytest.mark.parametrize(("radius_m", "speed_mps"), [(30.0, 9.0), (-80.0, 15.0), (250.0, 27.0)])
@@ -75,13 +75,13 @@ def test_expert_runs_in_the_middle_of_a_steady_curve(radius_m, speed_mps):
     assert np.abs(offsets_m[-40:]).max() < 0.04  # without regard to the slip: up to 0.3
 
 
-def test_expert_looks_ahead_by_time_or_by_the_least_distance():
+def test_expert_answer_to_an_offset_does_not_depend_on_the_speed():
     # Beside a straight by e, the circle through the point L ahead has the curvature -2 e / (L^2 + e^2).
     road = road_from_segments([Segment(80.0, 0.0, 0.0)])
-    expert, offset_m = PurePursuit(look_ahead_s=0.5, min_look_ahead_m=6.0), 0.4
-    for speed_mps, ahead_m in ((20.0, 10.0), (8.0, 6.0)):
+    expert, offset_m = PurePursuit(10.0), 0.4
+    for speed_mps in (20.0, 8.0):
         answer = expert.curvature_per_m(road, 10.0, 10.0, offset_m, 0.0, speed_mps)
-        assert answer == pytest.approx(-2 * offset_m / (ahead_m**2 + offset_m**2), rel=1e-9)
+        assert answer == pytest.approx(-2 * offset_m / (10.0**2 + offset_m**2), rel=1e-9)
 
 
 def test_expert_answer_does_not_depend_on_where_the_world_is():
@@ -97,7 +97,7 @@ def test_expert_answer_does_not_depend_on_where_the_world_is():
         (c * 23.0 - s * 1.2 + shift_x, s * 23.0 + c * 1.2 + shift_y, 0.15 + angle),
     )
     answers = [
-        PurePursuit().curvature_per_m(*arguments, 12.0)
+        PurePursuit(12.0).curvature_per_m(*arguments, 12.0)
         for arguments in ((road, 23.0, *pose), (moved, 23.0, *moved_pose))
     ]
     assert answers[0] == pytest.approx(answers[1], rel=1e-9)

@@ -20,7 +20,8 @@ from sim.vehicle import VehicleConfig
 PLAIN = AugmentConfig(light=0.0, shadow=0.0)
 CALM = Disturbance(max_curvature_per_m=0.0)
 TINY = TrainConfig(n_steps=6, batch=3, window=4, n_warmup=1, checkpoint_every=2)
-POLICY_ONLY = OnlineConfig(expert_share=0.0, expert_ramp=0.0, disturbance=CALM)
+LAST_PART = {"first_part": 0.0, "second_part": 0.0}
+POLICY_ONLY = OnlineConfig(expert_share=0.0, disturbance=CALM, **LAST_PART)
 SIZE = (16, 41)
 
 
@@ -104,10 +105,16 @@ def assert_same_weights(one, other):
 
 
 def test_online_expert_share_falls_linearly_then_stays():
-    settings = OnlineConfig(expert_share=0.2, expert_ramp=0.5)
-    shares = [settings.expert_probability(step, 40) for step in (0, 5, 10, 20, 30, 39)]
-    assert shares == pytest.approx([1.0, 0.8, 0.6, 0.2, 0.2, 0.2])
-    assert OnlineConfig(expert_share=0.3, expert_ramp=0.0).expert_probability(0, 40) == pytest.approx(0.3)
+    settings = OnlineConfig(expert_share=0.2, first_part=0.25, second_part=0.5)
+    shares = [settings.expert_probability(step, 40) for step in (0, 9, 10, 15, 20, 30, 39)]
+    assert shares == pytest.approx([1.0, 1.0, 1.0, 0.8, 0.6, 0.2, 0.2])
+    assert OnlineConfig(expert_share=0.3, **LAST_PART).expert_probability(0, 40) == pytest.approx(0.3)
+
+
+def test_online_episodes_grow_as_the_policy_takes_over():
+    settings = OnlineConfig(first_seconds=2.0, episode_seconds=10.0, first_part=0.25, second_part=0.5)
+    assert [settings.seconds(step, 40) for step in (0, 10, 20, 30, 39)] == pytest.approx([2, 2, 6, 10, 10])
+    assert OnlineConfig(first_seconds=2.0, episode_seconds=1.0).seconds(0, 40) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,9 @@ def test_online_expert_share_falls_linearly_then_stays():
         {"episode_seconds": 0.0},
         {"episode_seconds": float("nan")},
         {"expert_share": 1.5},
-        {"expert_ramp": -0.1},
+        {"first_part": -0.1},
+        {"second_part": 1.1},
+        {"first_seconds": 0.0},
         {"first_seed": -1},
         {"start_offset_m": float("inf")},
         {"n_retries": -1},

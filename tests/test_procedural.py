@@ -201,7 +201,24 @@ def test_procedural_expert_answers_within_the_limits_and_drives():
         _, _, terminated, ended, info = env.step(curvature(env.expert_curvature_per_m()))
         assert not terminated
         offsets_m.append(abs(info["lateral_offset_m"]))
-    assert np.mean(offsets_m) < 0.05
+    assert np.mean(offsets_m) < 0.06
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("bound", ["min_speed_mps", "max_speed_mps"])
+def test_procedural_expert_keeps_its_margin_at_every_speed(name, bound):
+    """It looks a fixed distance ahead: far in time where it is slow (it cuts corners), a second at the top speed."""
+    speed_mps = getattr(FAMILIES[name], bound)
+    env = ProceduralEnv(
+        family=name, min_speed_mps=speed_mps, max_speed_mps=speed_mps, roadside=False, episode_seconds=15.0
+    )
+    for seed in (3100, 3101):
+        env.reset(seed=seed)
+        ended = False
+        while not ended:
+            _, _, terminated, ended, info = env.step(curvature(env.expert_curvature_per_m()))
+            assert not terminated
+            assert abs(info["lateral_offset_m"]) < 0.45
 
 
 def test_procedural_copy_goes_on_as_the_original():

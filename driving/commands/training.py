@@ -79,7 +79,7 @@ def train_(
         worlds: OnlineWindows | None = None
         if env is not None:
             if init is not None:  # a policy that can drive needs no expert to begin with
-                given.setdefault("expert_ramp", 0.0)
+                given = {"first_part": 0.0, "second_part": 0.0} | given
             options = parse_env_options(env_option)
             online_config = configured(OnlineConfig, given)
             make_env = env_maker(env, options, check_seconds(online_config.episode_seconds))

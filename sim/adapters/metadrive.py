@@ -60,7 +60,7 @@ class MetaDriveEnv(LaneEnv):
         self.car = CarFacts()
         super().__init__("lane/MetaDrive-v0", self.config, self.car, Camera(), render_mode=render_mode)
         check_installed()
-        self.expert = PurePursuit(look_ahead_s=0.8, rear_slip_s2_per_m=REAR_SLIP_S2_PER_M)
+        self.expert = PurePursuit(max(0.8 * self.config.speed_mps, 8.0), REAR_SLIP_S2_PER_M)
         self._engine: RoadEngine | None = None
         self._s_m = FIRST_START_M
         self._rear_axle: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
