@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from sim.record import random_start
 # One random stream for each cause, beside the run's and the episode's seed.
 _STREAMS = {"kicks": 0, "start": 1, "driver": 2, "augmentation": 3, "length": 4}
 GENTLE_KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
+END_OF_SEEDS = 500_000
+"""Training uses no seed from here on: they are kept for the last test."""
 N_RECENT = 100
 """Steps over which crashes are counted for ``metrics.json``."""
 
@@ -75,7 +78,11 @@ class OnlineConfig:
         for name in ("expert_share", "first_part", "second_part"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInputError(f"training: {name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("first_seed", "start_offset_m", "start_heading_rad", "n_retries"):
+        if not 0 <= self.first_seed < END_OF_SEEDS:
+            raise BadInputError(
+                f"training: first_seed must be from 0 to below {END_OF_SEEDS}, got {self.first_seed}"
+            )
+        for name in ("start_offset_m", "start_heading_rad", "n_retries"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
 
@@ -145,12 +152,13 @@ class _Window:
         self.target, self.speed_mps, self.dt_s = (np.zeros(shape, np.float32) for _ in range(3))  # (B, T)
         self.counts = np.zeros(shape, bool)
         self.features: list[Tensor] = []
-        self.n_driven = 0
+        self.n_driven, self.acting_s = 0, 0.0
 
     def begin(self, n_runs: int) -> None:
         """The state was given."""
 
     def act(self, instants: Sequence[Instant]) -> None:
+        started_s = time.perf_counter()
         t, config = len(self.features), self.config
         self.n_driven += len(instants)
         for instant in instants:
@@ -174,6 +182,7 @@ class _Window:
             assert expert is not None
             is_expert = self.episodes[instant.i_run].is_driven_by_expert
             instant.curvature_per_m = expert if is_expert else commands[instant.i_run]
+        self.acting_s += time.perf_counter() - started_s
 
 
 class OnlineWindows(WindowSource):
@@ -223,7 +232,7 @@ class OnlineWindows(WindowSource):
         self._n_begun = [0] * config.batch
         self._round, self._state = -1, torch.empty(0)
         self._recent: deque[tuple[int, int]] = deque(maxlen=N_RECENT)
-        self._n_ended = self._n_crashed = 0
+        self._own_crashes, self._own_m, self._world_s = 0, 0.0, 0.0
 
     def _make_worlds(self, make_env: Callable[[], LaneEnv]) -> None:
         batch = self.config.batch
@@ -248,8 +257,10 @@ class OnlineWindows(WindowSource):
         episodes = self._begin_window(policy, step)
         window = _Window(policy, self.config, episodes, self._frames, self._state)
         begin = self._state
+        started_s = time.perf_counter()
         for _ in range(self.config.window):
             advance(episodes, window)
+        self._world_s += time.perf_counter() - started_s - window.acting_s
         self._state = window.state
         self._count(window.n_driven)
         return EncodedWindows(
@@ -307,25 +318,32 @@ class OnlineWindows(WindowSource):
     def _seed(self, b: int, i_episode: int) -> int:
         """A seed that no other road has, nor one of a run that differs in ``config.seed`` alone.
 
-        A stream begins at most one episode a step, so the indices are digits of one number.
+        A stream begins at most one episode a step, so the indices are digits of one number. It wraps around below
+        ``END_OF_SEEDS``: runs of many more steps or of a higher ``config.seed`` come back to roads of others.
         """
         config = self.config
         n_rounds = math.ceil(config.n_steps / config.checkpoint_every)
         i_stream = (config.seed * n_rounds + self._round) * config.batch + b
-        return self.online.first_seed + i_stream * config.checkpoint_every + i_episode
+        number = i_stream * config.checkpoint_every + i_episode
+        return self.online.first_seed + number % (END_OF_SEEDS - self.online.first_seed)
 
     def _count(self, n_driven: int) -> None:
         ended = [episode for episode in self._episodes if episode is not None and episode.is_over]
         n_crashed = sum(episode.log.crashed for episode in ended)
         self._recent.append((n_crashed, n_driven))
-        self._n_ended += len(ended)
-        self._n_crashed += n_crashed
+        own = [episode.log for episode in ended if not episode.is_driven_by_expert]
+        self._own_crashes += sum(log.crashed for log in own)
+        self._own_m += sum(log.distance_m for log in own)
 
-    def take_counts(self) -> tuple[int, int]:
-        """Episodes that crashed, and all that ended, since the last call."""
-        counts = self._n_crashed, self._n_ended
-        self._n_crashed = self._n_ended = 0
-        return counts
+    def take_figures(self) -> dict[str, Any]:
+        """See ``WindowSource``; the kilometres are of the policy's episodes that ended."""
+        crashes, km, waited_s = self._own_crashes, self._own_m / 1000, self._world_s
+        self._own_crashes, self._own_m, self._world_s = 0, 0.0, 0.0
+        return {
+            "policy_km": km,
+            "policy_crashes_per_km": crashes / km if km > 0 else None,
+            "waited_s": waited_s,
+        }
 
     def metrics(self) -> dict[str, Any]:
         """``n_frames`` encoded, the settings, and the crashes of the last ``N_RECENT`` steps since the start."""

@@ -169,7 +169,7 @@ def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
         )  # fmt: skip
         assert text.startswith(f"{out}: ")
         saved = sorted(path.name for path in out.iterdir())
-        assert saved == ["config.json", "metrics.json", "weights.safetensors"]
+        assert saved == ["config.json", "curve.png", "log.csv", "metrics.json", "weights.safetensors"]
         assert json.loads((out / "metrics.json").read_text())["validation"]["n_frames"] == 12
 
     succeeds("test", "--policy", root / "ltc", "--data", data, f"{data}@3:9", "--json", figures / "test.json")
@@ -254,8 +254,8 @@ def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     assert metrics["online"]["first_part"] == 0.4
     assert metrics["n_frames"] == 2 * 2 * 4
     assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
-                                  "--log-every", 1)]) == 0  # fmt: skip
-    assert capsys.readouterr().err.count(" episodes\n") == 2
+                                  "--log-every", 1, "--verbose")]) == 0  # fmt: skip
+    assert capsys.readouterr().err.count(" policy_crashes_per_km ") == 2
     assert json.loads((tmp_path / "b" / "metrics.json").read_text())["online"]["first_part"] == 0.0
 
 

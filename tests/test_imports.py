@@ -124,7 +124,15 @@ MAY_IMPORT = {
     "driving.attention": {"driving.models", "sim.conventions"},
     "driving.attention.score": set(),
     "driving.data": {"sim.conventions", "sim.drive", "sim.expert", "sim.viewpoint"},
-    "driving.train": {"driving.data", "driving.models", "sim.conventions", "sim.drive"},
+    "driving.learning_curve": {"sim.files"},
+    "driving.train": {
+        "driving.data",
+        "driving.learning_curve",
+        "driving.models",
+        "sim.conventions",
+        "sim.drive",
+        "sim.files",
+    },
     "driving.online": {
         "driving.data",
         "driving.models",

@@ -157,6 +157,8 @@ def test_train_saves_what_it_returns(make_drive, small_policy, tmp_path):
     out = tmp_path / "a" / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "config.json",
+        "curve.png",
+        "log.csv",
         "metrics.json",
         "weights.safetensors",
     ]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +15,15 @@ import typer
 
 from driving.commands.arguments import EnvOptionsOption, check_seconds, check_writable
 from driving.commands.options import configured, option_name, options_from
-from driving.console import print_table, progress_bar
+from driving.console import print_table, progress_bar, shown
 from driving.data import AugmentConfig, load_drive
+from driving.learning_curve import Validation
 from driving.models import checkpoint
 from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
 from driving.models.wiring import KINDS, WiringConfig
 from driving.online import OnlineConfig, OnlineWindows
-from driving.settings import env_maker, parse_env_options
+from driving.rollout import rollout, totals
+from driving.settings import World, env_maker, parse_env_options
 from driving.train import TrainConfig, train
 from sim.errors import BadInputError
 
@@ -48,7 +51,14 @@ def train_(
     init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
-    log_every: Annotated[int, typer.Option(min=0, help="Print the loss every so many steps; 0: never.")] = 0,
+    validate_every: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Drive the validation roads every so many steps, and keep the best policy; 0: keep the last.",
+        ),
+    ] = 0,
+    verbose: Annotated[bool, typer.Option(help="Print every row of the log.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
     **given: Any,
 ) -> None:
@@ -86,21 +96,32 @@ def train_(
             worlds = OnlineWindows(make_env, online_config, config, {"env": env, "env_options": options})
             stack.callback(worlds.close)
         source = [load_drive(spec) for spec in data or []] if worlds is None else worlds
+        closed_loop = None
+        if validate_every:
+            validated = env_maker(env or "lane/Procedural-v0", parse_env_options(env_option), VALIDATION_S)
+            closed_loop = Validation(validate_every, partial(_drive_validation, make_env=validated))
         bar, advance = progress_bar("training", config.n_steps)
-
-        def on_step(step: int, loss: float) -> None:
-            advance()
-            if log_every and ((step + 1) % log_every == 0 or step + 1 == config.n_steps):
-                crashes = "" if worlds is None else " crashed {} of {} episodes".format(*worlds.take_counts())
-                print(
-                    f"step {step + 1}/{config.n_steps} loss {loss:.4f}{crashes}", file=sys.stderr, flush=True
-                )
-
         with bar:
-            metrics = train(policy, source, config, out, validation, resume, on_step)
+            metrics = train(
+                policy, source, config, out, validation, resume, lambda step, loss: advance(), closed_loop,
+                _print_row if verbose else lambda row: None,
+            )  # fmt: skip
     print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
     if validation:
         print_table("Validation", [metrics["validation"]])
+
+
+VALIDATION_SEEDS, VALIDATION_S = range(3000, 3024), 30.0
+"""Roads on which a policy in training is driven: neither those of the tests nor those of the training."""
+
+
+def _drive_validation(policy: Policy, make_env: World) -> dict[str, Any]:
+    return totals(rollout(policy, make_env, VALIDATION_SEEDS, VALIDATION_S))
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    shown_row = {name: shown(value) for name, value in row.items() if name != "validation"}
+    print(" ".join(f"{name} {value}" for name, value in shown_row.items()), file=sys.stderr, flush=True)
 
 
 def _first_policy(

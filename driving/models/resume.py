@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +19,29 @@ from sim.files import new_file
 RESUME_NAME = "resume.safetensors"
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a run has done: the loss of every step, the rows of its log, and the seconds it took."""
+
+    losses: list[float] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
 def save_resume(
-    policy: Policy,
-    optimizer: torch.optim.Adam,
-    run: dict[str, Any],
-    out: Path,
-    losses: list[float],
-    seconds: float,
+    policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path, progress: Progress
 ) -> None:
     """Weights, optimiser and, as metadata, the rest: one file, so nothing in it is of two steps."""
     tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
-    state = json.dumps({"run": run, "losses": losses, "seconds": seconds})
+    state = json.dumps({"run": run, "progress": dataclasses.asdict(progress)})
     with new_file(out / RESUME_NAME) as unfinished:
         save_tensors(tensors, unfinished, {"state": state})
 
 
-def load_resume(
-    policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path
-) -> tuple[list[float], float]:
-    """Put the resume point of ``out`` into policy and optimiser; the losses so far and their seconds."""
+def load_resume(policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path) -> Progress:
+    """Put the resume point of ``out`` into policy and optimiser; what was done so far."""
     path = out / RESUME_NAME
     try:
         with safe_open(path, "pt") as file:
@@ -59,4 +63,4 @@ def load_resume(
             _, i, key = name.split(".")
             plain["state"].setdefault(int(i), {})[key] = tensor
     optimizer.load_state_dict(plain)
-    return state["losses"], state["seconds"]
+    return Progress(**state["progress"])
