@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.camera import Camera
 from sim.compiled import compiled
 
 
@@ -27,17 +26,6 @@ class GroundProfile:
     height_m: np.ndarray
     row_px: np.ndarray
     crest_px: np.ndarray
-
-    def crest_at(self, forward_m: np.ndarray) -> np.ndarray:
-        """Row (px) below which things standing at these distances are hidden by nearer ground."""
-        return np.interp(forward_m, self.forward_m, self.crest_px)
-
-
-def ground_profile(camera: Camera, forward_m: np.ndarray, height_m: np.ndarray) -> GroundProfile:
-    """The profile of given heights."""
-    row_px, crest_px = np.empty((2, len(forward_m)))
-    fill_rows(forward_m, height_m, camera.height_m, camera.focal_v_px, camera.horizon_v_px, row_px, crest_px)
-    return GroundProfile(forward_m, height_m, row_px, crest_px)
 
 
 @compiled

@@ -3,15 +3,14 @@
 The ground below the horizon is a plane, everything above it is so far away that it only turns (the viewpoint
 shift of Bojarski et al. 2016, arXiv 1604.07316). Both parts are exact homographies (Hartley and Zisserman, Multiple
 View Geometry, Eq. (13.2)) that agree along the horizon, so there is no seam. What stands on the ground and reaches
-above it is sheared; ``viewpoint_fidelity`` measures how far that takes the picture from the true one.
+above it is sheared; ``tests/benchmarks/bench_viewpoint.py`` measures how far that takes the picture from the true one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -137,70 +136,3 @@ def _largest(unseen_share: Callable[[float], float], limit: float, highest: floa
         middle = 0.5 * (low + high)
         low, high = (middle, high) if unseen_share(middle) <= limit else (low, middle)
     return low
-
-
-def viewpoint_fidelity(
-    env: Any,
-    seeds: Iterable[int],
-    poses: Sequence[tuple[float, float]],
-    along_road_m: Sequence[float] = (50.0, 150.0, 250.0),
-    camera_forward_m: float = 1.5,
-) -> list[dict[str, float]]:
-    """Compare the re-projected picture of a centred car with the true one, at each pose beside the lane's middle.
-
-    Args:
-        env: a world that starts where it is told (``reset(options=...)`` with ``along_road_m``,
-            ``lateral_offset_m``, ``heading_error_rad``) and looks the same for the same seed.
-        seeds: of its episodes.
-        poses: (lateral offset in m, heading error in rad) of the rear axle.
-        along_road_m: places where each episode is looked at.
-        camera_forward_m: from the rear axle to the lens.
-
-    Returns:
-        A row a pose, means over all places: ``psnr_db`` and ``ssim`` of the re-projection against the true
-        picture (all pixels, invented ones too), ``unmoved_psnr_db`` and ``unmoved_ssim`` of the picture as it
-        was taken, ``mask_iou`` and ``unmoved_mask_iou`` of the road masks, and ``unseen_share``.
-    """
-    env = env.unwrapped
-    viewpoint = Viewpoint(env.camera, env.camera.height_px, env.camera.width_px)
-    sums: dict[tuple[float, float], list[np.ndarray]] = {pose: [] for pose in poses}
-
-    def look(seed: int, place_m: float, offset_m: float, heading_rad: float) -> tuple[np.ndarray, np.ndarray]:
-        start = {"along_road_m": place_m, "lateral_offset_m": offset_m, "heading_error_rad": heading_rad}
-        frame, info = env.reset(seed=seed, options=start)
-        return frame, info["road_mask"]
-
-    for seed in seeds:
-        for place_m in along_road_m:
-            frame, mask = look(seed, place_m, 0.0, 0.0)
-            for offset_m, heading_rad in poses:
-                true_frame, true_mask = look(seed, place_m, offset_m, heading_rad)
-                move = camera_move(0.0, offset_m, heading_rad, camera_forward_m)
-                moved, moved_mask = viewpoint.frame(frame, move), viewpoint.mask(mask, move)
-                sums[offset_m, heading_rad].append(
-                    np.array(
-                        [
-                            *_likeness(moved, true_frame, moved_mask, true_mask),
-                            *_likeness(frame, true_frame, mask, true_mask),
-                            viewpoint.unseen_share(move),
-                        ]
-                    )
-                )
-    names = ("psnr_db", "ssim", "mask_iou", "unmoved_psnr_db", "unmoved_ssim", "unmoved_mask_iou")
-    return [
-        {"lateral_offset_m": offset_m, "heading_error_rad": heading_rad}
-        | dict(zip((*names, "unseen_share"), np.mean(values, axis=0).tolist(), strict=True))
-        for (offset_m, heading_rad), values in sums.items()
-    ]
-
-
-def _likeness(
-    picture: np.ndarray, true_picture: np.ndarray, mask: np.ndarray, true_mask: np.ndarray
-) -> tuple[float, float, float]:
-    """PSNR (dB), SSIM (Wang et al. 2004) and the overlap of the masks (intersection / union)."""
-    from skimage.metrics import structural_similarity  # slow to import, and driving needs none of it
-
-    error = float(np.mean((picture.astype(np.float64) - true_picture) ** 2))
-    psnr_db = 10.0 * math.log10(255.0**2 / max(error, 1e-3))
-    ssim = float(structural_similarity(picture, true_picture, channel_axis=2))
-    return psnr_db, ssim, float((mask & true_mask).sum() / max((mask | true_mask).sum(), 1))

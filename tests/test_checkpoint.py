@@ -142,13 +142,13 @@ def test_checkpoint_load_rejects_truncated_weights(saved, n_bytes):
     ("text", "message"),
     [
         ("{", "cannot read"),
-        ("[1]", "format 1 or 2, got 'list'"),
-        ("{}", "format 1 or 2, got None"),
-        ('{"format": 3}', "format 1 or 2, got 3"),
-        ('{"format": [1]}', "format 1 or 2, got [1]"),
-        ('{"format": 1}', "core must be one of"),
-        ('{"format": 1, "core": ["ltc"]}', "core must be one of"),
-        ('{"format": 1, "core": "ltc"}', "missing core_initial_c"),
+        ("[1]", "format 2, got 'list'"),
+        ("{}", "format 2, got None"),
+        ('{"format": 3}', "format 2, got 3"),
+        ('{"format": [1]}', "format 2, got [1]"),
+        ('{"format": 2}', "core must be one of"),
+        ('{"format": 2, "core": ["ltc"]}', "core must be one of"),
+        ('{"format": 2, "core": "ltc"}', "missing core_initial_c"),
         ("[" * 100_000, "cannot read"),
         ("\udcff", "cannot read"),
     ],
@@ -156,23 +156,6 @@ def test_checkpoint_load_rejects_truncated_weights(saved, n_bytes):
 def test_checkpoint_load_rejects_a_bad_config(saved, text, message):
     (saved / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert message in rejected(saved)
-
-
-@pytest.mark.parametrize("core", ["ltc", "lstm"])
-def test_checkpoint_of_format_1_means_the_shared_encoder_and_the_circuit_of_the_paper(tmp_path, core):
-    policy = make(core)
-    checkpoint.save(policy, tmp_path / "old")
-    path = tmp_path / "old" / "config.json"
-    plain = json.loads(path.read_text())
-    later = [key for key in plain if key == "encoder" or key.startswith("core_wiring_")]
-    assert len(later) == (12 if core == "ltc" else 1)
-    old = {key: value for key, value in plain.items() if key not in later}
-    path.write_text(json.dumps(old | {"format": 1}))
-    assert checkpoint.load(tmp_path / "old").config == policy.config
-    path.write_text(json.dumps(old))  # format 2 must name them
-    assert "missing" in rejected(tmp_path / "old")
-    path.write_text(json.dumps(old | {"format": 1, "colour": 1}))
-    assert "unknown colour" in rejected(tmp_path / "old")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "config.json"])

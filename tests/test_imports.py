@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "sim.speed": {"sim.road"},
     "sim.vehicle": {"sim.conventions"},
     "sim.surface_class": set(),
-    "sim.ground_profile": {"sim.camera", "sim.compiled"},
+    "sim.ground_profile": {"sim.compiled"},
     "sim.appearance": {
         "sim.camera",
         "sim.compiled",

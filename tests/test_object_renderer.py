@@ -9,7 +9,6 @@ from sim.appearance.atmosphere import Atmosphere
 from sim.appearance.section import CrossSection
 from sim.camera import Camera
 from sim.families import FAMILIES
-from sim.ground_profile import ground_profile
 from sim.road import Segment, road_from_segments
 from sim.roadside.objects import FAR_M, ObjectRenderer
 from sim.roadside.sprites import KINDS, indices
@@ -17,6 +16,7 @@ from sim.roadside.stretches import Barrier, Roadside, RoadsideStretches
 from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
 from sim.weathers import WEATHERS
+from tests.ground_points import ground_profile
 
 CAMERA = Camera()
 LARGE = CAMERA.resized(234, 600)
@@ -189,7 +189,7 @@ def test_object_renderer_hides_what_stands_behind_a_crest():
     profile = ground_profile(CAMERA, distances, heights)
     tree = ("conifer", 0, 50.0 + 40.0, 1.0, (3.0, 6.0), 0.0)
     picture, classes = drawn(roadside_of(tree), profile=profile)
-    crest = float(profile.crest_at(np.array([40.0]))[0])
+    crest = float(np.interp(40.0, profile.forward_m, profile.crest_px))
     rows = np.flatnonzero((classes == SurfaceClass.VEGETATION).any(axis=1))
     base = (
         CAMERA.horizon_v_px

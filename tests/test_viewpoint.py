@@ -6,7 +6,8 @@ import pytest
 
 import sim  # noqa: F401  (registers the environments)
 from sim.camera import Camera
-from sim.viewpoint import Move, Viewpoint, camera_move, viewpoint_fidelity
+from sim.viewpoint import Move, Viewpoint, camera_move
+from tests.benchmarks.bench_viewpoint import viewpoint_fidelity
 
 CAMERA = Camera()
 LARGE = Camera(156, 400, 1187.5, 1185.6, 203.9, 28.7, 1.25)

@@ -19,7 +19,7 @@ from sim.errors import BadInputError
 from sim.files import new_file
 
 CHECKPOINT_FORMAT = 2
-"""Format 1 had one encoder and one wiring and did not name them; it is still read."""
+"""Of the three files; no other one is read."""
 WEIGHTS, CONFIG, METRICS = "weights.safetensors", "config.json", "metrics.json"
 
 
@@ -101,21 +101,13 @@ def _read_config(path: Path) -> PolicyConfig:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"checkpoint: cannot read {path}: {_one_line(error)}") from error
-    if not isinstance(plain, dict) or plain.get("format") not in (1, CHECKPOINT_FORMAT):
+    if not isinstance(plain, dict) or plain.get("format") != CHECKPOINT_FORMAT:
         got = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
-        raise BadInputError(f"checkpoint: {path} must have format 1 or {CHECKPOINT_FORMAT}, got {got!r}")
-    if plain["format"] == 1:
-        plain = _later_settings(plain.get("core")) | plain
+        raise BadInputError(f"checkpoint: {path} must have format {CHECKPOINT_FORMAT}, got {got!r}")
     try:
         return PolicyConfig.from_dict({key: value for key, value in plain.items() if key != "format"})
     except BadInputError as error:
         raise BadInputError(f"checkpoint: {path}: {error}") from error
-
-
-def _later_settings(core: Any) -> dict[str, Any]:
-    """The settings that format 1 did not name, with the values that it meant."""
-    later = ("encoder", "core_wiring_") if core == "ltc" else ("encoder",)
-    return {name: value for name, value in PolicyConfig("ltc").to_dict().items() if name.startswith(later)}
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
