@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -45,7 +46,19 @@ HEADINGS = {
 """JSON keys as a table shows them, where words would be too long for 80 columns."""
 
 
+def live_table() -> Live:
+    """A table that is shown anew as it changes; silent when the output is no terminal."""
+    return Live(
+        console=Console(stderr=True, quiet=not sys.stderr.isatty()), refresh_per_second=2, transient=True
+    )
+
+
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows of equal keys as a table."""
+    console.print(table_of(title, rows))
+
+
+def table_of(title: str, rows: list[dict[str, Any]]) -> Table:
     """Rows of equal keys as a table."""
     # Text, not str: a path may hold brackets, which rich would take for markup.
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
@@ -60,7 +73,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
             table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(shown(value)) for value in row.values()))
-    console.print(table)
+    return table
 
 
 def shown(value: Any) -> str:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
+import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from driving.commands.arguments import EnvOptionsOption, check_seconds, check_writable
+from driving.commands.arguments import (
+    EnvOptionsOption,
+    WorkersOption,
+    check_seconds,
+    check_writable,
+    parse_seeds,
+)
 from driving.commands.options import configured, option_name, options_from
-from driving.console import print_table, progress_bar, shown
-from driving.data import AugmentConfig, load_drive
-from driving.learning_curve import Validation
-from driving.models import checkpoint
-from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
-from driving.models.wiring import KINDS, WiringConfig
-from driving.online import OnlineConfig, OnlineWindows
-from driving.rollout import rollout, totals
-from driving.settings import World, env_maker, parse_env_options
-from driving.train import TrainConfig, train
+from driving.console import live_table, print_table, progress_bar, shown, table_of
+from driving.data import AugmentConfig
+from driving.models.policy import CORES, ENCODERS
+from driving.models.wiring import KINDS
+from driving.online import OnlineConfig
+from driving.recipe import NewPolicy, Training, of_seeds, run_side_by_side, take_median
+from driving.settings import parse_env_options
+from driving.train import TrainConfig
 from sim.errors import BadInputError
+from sim.processes import n_cores
 
 
 @options_from(TrainConfig, AugmentConfig, OnlineConfig)
@@ -50,6 +53,11 @@ def train_(
     initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Instead of --seed: A:B trains several side by side, in folders of their own."),
+    ] = None,
+    workers: WorkersOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
     validate_every: Annotated[
         int,
@@ -78,107 +86,70 @@ def train_(
     if env is None and (online or env_option):
         wrong = [option_name(name) for name in sorted(online)] + ["--env-option"] * bool(env_option)
         raise BadInputError(f"train: {', '.join(wrong)}: for --env only; leave out")
-    config = configured(TrainConfig, given, augment=configured(AugmentConfig, given))
+    if init is not None:  # a policy that can drive needs no expert to begin with
+        given = {"first_part": 0.0, "second_part": 0.0} | given
+    training = Training(
+        out,
+        configured(TrainConfig, given, augment=configured(AugmentConfig, given)),
+        NewPolicy(core, encoder, wiring, initial_c, init),
+        tuple(data or ()),
+        env,
+        parse_env_options(env_option),
+        configured(OnlineConfig, given),
+        tuple(validate or ()),
+        validate_every,
+    )
+    check_seconds(training.online.episode_seconds)
     check_writable(out / "weights.safetensors")
-    keep_freed_memory()
+    if seeds is not None:
+        _train_seeds(training, parse_seeds(seeds), workers or n_cores(), resume)
+        return
     if threads:
         torch.set_num_threads(threads)
-    policy = _first_policy(core, init, initial_c, config.seed, encoder, wiring)
-    validation = [load_drive(spec) for spec in validate or []]
-    with contextlib.ExitStack() as stack:
-        worlds: OnlineWindows | None = None
-        if env is not None:
-            if init is not None:  # a policy that can drive needs no expert to begin with
-                given = {"first_part": 0.0, "second_part": 0.0} | given
-            options = parse_env_options(env_option)
-            online_config = configured(OnlineConfig, given)
-            make_env = env_maker(env, options, check_seconds(online_config.episode_seconds))
-            worlds = OnlineWindows(make_env, online_config, config, {"env": env, "env_options": options})
-            stack.callback(worlds.close)
-        source = [load_drive(spec) for spec in data or []] if worlds is None else worlds
-        closed_loop = None
-        if validate_every:
-            validated = env_maker(env or "lane/Procedural-v0", parse_env_options(env_option), VALIDATION_S)
-            closed_loop = Validation(validate_every, partial(_drive_validation, make_env=validated))
-        bar, advance = progress_bar("training", config.n_steps)
-        with bar:
-            metrics = train(
-                policy, source, config, out, validation, resume, lambda step, loss: advance(), closed_loop,
-                _print_row if verbose else lambda row: None,
-            )  # fmt: skip
+    bar, advance = progress_bar("training", training.config.n_steps)
+    with bar:
+        metrics = training.run(
+            resume, lambda step, loss: advance(), _print_row if verbose else lambda row: None
+        )
     print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
-    if validation:
+    if validate:
         print_table("Validation", [metrics["validation"]])
 
 
-VALIDATION_SEEDS, VALIDATION_S = range(3000, 3024), 30.0
-"""Roads on which a policy in training is driven: neither those of the tests nor those of the training."""
+def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool) -> None:
+    """Train side by side, with one table of how far each is; the median seed becomes the policy itself."""
+    if not training.validate_every:
+        training = dataclasses.replace(training, validate_every=DEFAULT_VALIDATE_EVERY)
+    trainings = of_seeds(training, seeds)
+    trainings[0].start.build(seeds[0])  # what cannot be built fails here, in one line
+    latest: list[dict[str, Any]] = [
+        {"seed": seed, "step": "done" if resume and t.is_done else "-"}
+        for seed, t in zip(seeds, trainings, strict=True)
+    ]
+
+    def on_row(i: int, row: dict[str, Any]) -> None:
+        latest[i] = {"seed": seeds[i], **{name: row[name] for name in SHOWN if row.get(name) is not None}}
+        live.update(
+            table_of("Training", [{name: row.get(name, "") for name in ("seed", *SHOWN)} for row in latest])
+        )
+
+    with live_table() as live:
+        run_side_by_side(trainings, n_workers, resume, on_row)
+    median = take_median(trainings, training.out)
+    rows = []
+    for seed, one in zip(seeds, trainings, strict=True):
+        figures = json.loads((one.out / "metrics.json").read_text())
+        valid = figures["closed_loop_validation"]
+        rows.append(
+            {"seed": seed, **{key: valid[key] for key in ("crashes", "km", "mean_abs_lateral_offset_m")}}
+        )
+    print_table(f"{training.out}: seed {seeds[median]} is the median", rows)
 
 
-def _drive_validation(policy: Policy, make_env: World) -> dict[str, Any]:
-    return totals(rollout(policy, make_env, VALIDATION_SEEDS, VALIDATION_S))
+DEFAULT_VALIDATE_EVERY = 625
+SHOWN = ("step", "loss", "policy_crashes_per_km", "validation_crashes", "validation_offset_m", "frames_per_s")
 
 
 def _print_row(row: dict[str, Any]) -> None:
     shown_row = {name: shown(value) for name, value in row.items() if name != "validation"}
     print(" ".join(f"{name} {value}" for name, value in shown_row.items()), file=sys.stderr, flush=True)
-
-
-def _first_policy(
-    core: str | None,
-    init: str | None,
-    initial_c: float | None,
-    seed: int,
-    encoder: str | None = None,
-    wiring: str | None = None,
-) -> Policy:
-    """What a training starts from: the policy ``init``, or a new one."""
-    if core is not None and core not in CORES:
-        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
-    if init is not None:
-        policy = checkpoint.load(init)
-        if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
-            raise BadInputError(
-                f"--init: {init} has core {policy.config.core}; leave out --core, --initial-c, --encoder and "
-                "--wiring"
-            )
-        return policy
-    core, encoder = core or "ltc", encoder or "shared"
-    fields_of = {name: {f.name for f in dataclasses.fields(config)} for name, (config, _) in CORES.items()}
-    if encoder not in ENCODERS:
-        raise BadInputError(f"--encoder: expected one of {', '.join(ENCODERS)}, got {encoder!r}")
-    if encoder != "shared" and "n_inputs" not in fields_of[core]:
-        able = ", ".join(name for name, fields in fields_of.items() if "n_inputs" in fields)
-        raise BadInputError(
-            f"--encoder: core {core} takes the 32 features of shared only, got {encoder}; cores for any of "
-            f"{', '.join(ENCODERS)}: {able}"
-        )
-    settings: dict[str, Any] = {}
-    if initial_c is not None:
-        if "initial_c" not in fields_of[core]:
-            raise BadInputError(f"--initial-c: only core ltc has it, got core {core}")
-        settings["initial_c"] = initial_c
-    if wiring is not None:
-        if wiring not in KINDS:
-            raise BadInputError(f"--wiring: expected one of {', '.join(KINDS)}, got {wiring!r}")
-        if "wiring" not in fields_of[core]:
-            able = ", ".join(name for name, fields in fields_of.items() if "wiring" in fields)
-            raise BadInputError(f"--wiring: only cores {able} have one ({', '.join(KINDS)}), got core {core}")
-        settings["wiring"] = WiringConfig(wiring)
-    core_config = CORES[core][0](**settings) if settings else None
-    return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed instead of returning it to the system.
-
-    A training step frees and takes the same large arrays again and again; mapping them anew costs up to a third
-    of its time. Where the C library is another one, nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):
-        return
-    m_trim_threshold, m_mmap_max = -1, -4  # names and numbers of <malloc.h>
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**31 - 1)

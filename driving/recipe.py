@@ -1,0 +1,274 @@
+"""From the settings of a training to a policy: one run, or one for each of several seeds side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from driving.data import load_drive
+from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
+from driving.models import checkpoint
+from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
+from driving.models.resume import RESUME_NAME
+from driving.models.wiring import KINDS, WiringConfig
+from driving.online import OnlineConfig, OnlineWindows
+from driving.rollout import rollout, totals
+from driving.settings import World, env_maker
+from driving.train import TrainConfig, train
+from sim.errors import BadInputError, WorkerLostError
+from sim.processes import context, portable, stop
+
+DEFAULT_WORLD = "lane/Procedural-v0"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NewPolicy:
+    """What a training starts from: a new network, or a policy that is there.
+
+    Attributes:
+        core, encoder, wiring: kinds; None for the default, and with ``init``.
+        initial_c: of core ltc, initial C / sub-step.
+        init: folder or name of a policy to start from.
+    """
+
+    core: str | None = None
+    encoder: str | None = None
+    wiring: str | None = None
+    initial_c: float | None = None
+    init: str | None = None
+
+    def build(self, seed: int) -> Policy:
+        """The policy; the same seed gives the same weights."""
+        return _first_policy(self.core, self.init, self.initial_c, seed, self.encoder, self.wiring)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that decides the result of a training; passes through a pipe.
+
+    Attributes:
+        out: folder of the policy to make.
+        config: of the loop, its seed among it.
+        start: what it starts from.
+        data: drives, ``FOLDER`` or ``FOLDER@A:B``; or else
+        env, env_options, online: the world to train in, and how.
+        validate: drives for open-loop figures at the end.
+        validate_every: steps between two closed-loop validations; 0 for none.
+        validation_seeds, validation_seconds: the roads of these, neither those of tests nor those of trainings.
+    """
+
+    out: Path
+    config: TrainConfig
+    start: NewPolicy = NewPolicy()
+    data: tuple[str, ...] = ()
+    env: str | None = None
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+    validate: tuple[str, ...] = ()
+    validate_every: int = 0
+    validation_seeds: range = range(3000, 3024)
+    validation_seconds: float = 30.0
+
+    def run(
+        self,
+        resume: bool = False,
+        on_step: Callable[[int, float], None] = lambda step, loss: None,
+        on_row: Callable[[Row], None] = lambda row: None,
+    ) -> dict[str, Any]:
+        """Train and save; see ``driving.train.train``."""
+        keep_freed_memory()
+        policy = self.start.build(self.config.seed)
+        validation = [load_drive(spec) for spec in self.validate]
+        closed_loop = None
+        if self.validate_every:
+            world = env_maker(self.env or DEFAULT_WORLD, self.env_options, self.validation_seconds)
+            closed_loop = Validation(self.validate_every, partial(self._validated, world))
+        with contextlib.ExitStack() as stack:
+            source: Any = [load_drive(spec) for spec in self.data]
+            if self.env is not None:
+                make_env = env_maker(self.env, self.env_options, self.online.episode_seconds)
+                world_of = {"env": self.env, "env_options": dict(self.env_options)}
+                source = stack.enter_context(
+                    contextlib.closing(OnlineWindows(make_env, self.online, self.config, world_of))
+                )
+            return train(
+                policy, source, self.config, self.out, validation, resume, on_step, closed_loop, on_row
+            )
+
+    def _validated(self, make_env: World, policy: Policy) -> dict[str, Any]:
+        return totals(rollout(policy, make_env, self.validation_seeds, self.validation_seconds))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its policy is there."""
+        return (self.out / checkpoint.CONFIG).is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a resume point."""
+        return (self.out / RESUME_NAME).is_file()
+
+
+# Several seeds -----------------------------------------------------------------------------------------------
+
+
+def of_seeds(training: Training, seeds: Iterable[int]) -> list[Training]:
+    """The same training with each seed, in folders of their own below ``out``."""
+    return [
+        dataclasses.replace(
+            training, out=training.out / str(seed), config=dataclasses.replace(training.config, seed=seed)
+        )
+        for seed in seeds
+    ]
+
+
+def run_side_by_side(
+    trainings: Sequence[Training],
+    n_workers: int,
+    resume: bool = False,
+    on_row: Callable[[int, Row], None] = lambda i, row: None,
+) -> None:
+    """Run trainings in processes of one thread each, ``n_workers`` at a time.
+
+    With ``resume`` those that are done are left alone, and those that were begun go on.
+
+    Raises:
+        WorkerLostError: a process ended by itself; the others are stopped, and can be resumed.
+    """
+    waiting = [i for i, training in enumerate(trainings) if not (resume and training.is_done)]
+    at_work: dict[Connection, tuple[int, Any]] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < n_workers:
+                i = waiting.pop(0)
+                here, there = context().Pipe(duplex=False)
+                process = context().Process(target=_work, args=(there, trainings[i], resume), daemon=True)
+                process.start()
+                there.close()
+                at_work[here] = i, process
+            for pipe in wait(list(at_work)):
+                assert isinstance(pipe, Connection)
+                i, process = at_work[pipe]
+                try:
+                    what, answer = pipe.recv()
+                except (EOFError, OSError):
+                    raise WorkerLostError(
+                        f"train: the process of {trainings[i].out} ended by itself; was it killed, or out of memory? "
+                        "Go on with --resume, with fewer --workers if memory is short"
+                    ) from None
+                if what == "error":
+                    raise answer
+                if what == "row":
+                    on_row(i, answer)
+                else:
+                    del at_work[pipe]
+                    stop([pipe], [process])
+    finally:
+        stop(at_work, [process for _, process in at_work.values()], at_once=True)
+
+
+def _work(pipe: Any, training: Training, resume: bool) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    torch.set_num_threads(1)
+    try:
+        training.run(resume and training.is_begun, on_row=lambda row: pipe.send(("row", row)))
+        pipe.send(("done", None))
+    except BrokenPipeError:
+        return  # the parent is gone
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            pipe.send(("error", portable(error)))
+
+
+def take_median(trainings: Sequence[Training], out: Path) -> int:
+    """Copy the policy that is in the middle by its validation to ``out``; its place among ``trainings``.
+
+    Of an even number the better one of the two in the middle.
+    """
+    figures = [json.loads((training.out / checkpoint.METRICS).read_text()) for training in trainings]
+    if not all("closed_loop_validation" in row for row in figures):
+        raise BadInputError("train: expected figures of a validation; choose a median with --validate-every")
+    order = sorted(range(len(figures)), key=lambda i: badness(figures[i]["closed_loop_validation"]))
+    median = order[(len(order) - 1) // 2]
+    chosen = trainings[median]
+    checkpoint.save(checkpoint.load(chosen.out), out, figures[median] | {"seed": chosen.config.seed})
+    for name in (LOG_NAME, CURVE_NAME):
+        shutil.copyfile(chosen.out / name, out / name)
+    return median
+
+
+# What it starts from -----------------------------------------------------------------------------------------
+
+
+def _first_policy(
+    core: str | None,
+    init: str | None,
+    initial_c: float | None,
+    seed: int,
+    encoder: str | None = None,
+    wiring: str | None = None,
+) -> Policy:
+    """What a training starts from: the policy ``init``, or a new one."""
+    if core is not None and core not in CORES:
+        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
+    if init is not None:
+        policy = checkpoint.load(init)
+        if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
+            raise BadInputError(
+                f"--init: {init} has core {policy.config.core}; leave out --core, --initial-c, --encoder and "
+                "--wiring"
+            )
+        return policy
+    core, encoder = core or "ltc", encoder or "shared"
+    fields_of = {name: {f.name for f in dataclasses.fields(config)} for name, (config, _) in CORES.items()}
+    if encoder not in ENCODERS:
+        raise BadInputError(f"--encoder: expected one of {', '.join(ENCODERS)}, got {encoder!r}")
+    if encoder != "shared" and "n_inputs" not in fields_of[core]:
+        able = ", ".join(name for name, fields in fields_of.items() if "n_inputs" in fields)
+        raise BadInputError(
+            f"--encoder: core {core} takes the 32 features of shared only, got {encoder}; cores for any of "
+            f"{', '.join(ENCODERS)}: {able}"
+        )
+    settings: dict[str, Any] = {}
+    if initial_c is not None:
+        if "initial_c" not in fields_of[core]:
+            raise BadInputError(f"--initial-c: only core ltc has it, got core {core}")
+        settings["initial_c"] = initial_c
+    if wiring is not None:
+        if wiring not in KINDS:
+            raise BadInputError(f"--wiring: expected one of {', '.join(KINDS)}, got {wiring!r}")
+        if "wiring" not in fields_of[core]:
+            able = ", ".join(name for name, fields in fields_of.items() if "wiring" in fields)
+            raise BadInputError(f"--wiring: only cores {able} have one ({', '.join(KINDS)}), got core {core}")
+        settings["wiring"] = WiringConfig(wiring)
+    core_config = CORES[core][0](**settings) if settings else None
+    return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed instead of returning it to the system.
+
+    A training step frees and takes the same large arrays again and again; mapping them anew costs up to a third
+    of its time. Where the C library is another one, nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    m_trim_threshold, m_mmap_max = -1, -4  # names and numbers of <malloc.h>
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
