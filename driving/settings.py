@@ -24,8 +24,8 @@ from sim.vector_worker import make_env
 def parse_env_options(options: Sequence[str] | None) -> dict[str, Any]:
     """``NAME=VALUE`` each; numbers become numbers, true and false become booleans.
 
-    >>> parse_env_options(["min_radius_m=50", "look=plain", "drive=recordings/b@0:921"])
-    {'min_radius_m': 50.0, 'look': 'plain', 'drive': 'recordings/b@0:921'}
+    >>> parse_env_options(["min_radius_m=50", "season=winter", "drive=recordings/b@0:921"])
+    {'min_radius_m': 50.0, 'season': 'winter', 'drive': 'recordings/b@0:921'}
     """
     parsed: dict[str, Any] = {}
     for option in options or []:

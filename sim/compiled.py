@@ -1,6 +1,6 @@
 """Pixel loops in Python, compiled to machine code by Numba on first use and kept on disk for the next process.
 
-A colour of four channels is mixed as one number: ``lanes`` spreads its four bytes over a uint64, 16 bits each, so that
+A colour of four channels is mixed as one number: ``spread`` lays its four bytes out over a uint64, 16 bits each, so that
 one multiplication weighs all four.
 """
 
@@ -78,28 +78,28 @@ def to_byte(value: float) -> int:
 
 
 @compiled
-def lanes(colour: np.uint32) -> np.uint64:
-    """The four bytes of a uint32 in the four lanes of a uint64."""
+def spread(colour: np.uint32) -> np.uint64:
+    """The four bytes of a uint32, 16 bits each, in a uint64."""
     wide = np.uint64(colour)
     wide = (wide | (wide << _16)) & _HALVES
     return (wide | (wide << _8)) & _MASK
 
 
 @compiled
-def lanes_of(red: int, green: int, blue: int) -> np.uint64:
-    """Three bytes in the lanes of a uint64."""
+def spread_rgb(red: int, green: int, blue: int) -> np.uint64:
+    """Three bytes, 16 bits each, in a uint64."""
     return np.uint64(red) | (np.uint64(green) << _16) | (np.uint64(blue) << _32)
 
 
 @compiled
 def mix(first: np.uint64, second: np.uint64, weight: np.uint64) -> np.uint64:
-    """Lanes of ``first`` + weight / 256 (``second`` - ``first``), rounded; ``weight`` is from 0 to 256."""
+    """Channels of ``first`` + weight / 256 (``second`` - ``first``), rounded; ``weight`` is from 0 to 256."""
     return ((first * (ONE - weight) + second * weight + _ROUND) >> _8) & _MASK
 
 
 @compiled
-def lane(colour: np.uint64, k: int) -> np.int64:
-    """One byte of the lanes of a colour: 0 red, 1 green, 2 blue, 3 alpha."""
+def channel(colour: np.uint64, k: int) -> np.int64:
+    """One byte of a colour that was spread: 0 red, 1 green, 2 blue, 3 alpha."""
     return np.int64((colour >> np.uint64(16 * k)) & _LOW)
 
 

@@ -66,7 +66,7 @@ class Renderer:
 
     Args:
         camera: of the picture to draw.
-        scene: looks of the episode.
+        scene: appearance of the episode.
         roadside: what stands beside the road; None for an empty one.
         rng: of the weather's grain.
     """

@@ -29,19 +29,19 @@ def test_compiled_interpolate_is_that_of_numpy(x):
 
 def test_compiled_lanes_hold_four_bytes_and_give_them_back():
     for colour in (0, 0x01020304, 0xFFFFFFFF, 0x80FF007F):
-        wide = c.lanes(np.uint32(colour))
-        assert [c.lane(wide, k) for k in range(4)] == list(np.uint32(colour).tobytes())
-    assert c.lanes_of(1, 2, 3) == c.lanes(np.uint32(0x030201))
+        wide = c.spread(np.uint32(colour))
+        assert [c.channel(wide, k) for k in range(4)] == list(np.uint32(colour).tobytes())
+    assert c.spread_rgb(1, 2, 3) == c.spread(np.uint32(0x030201))
 
 
 def test_compiled_mix_is_the_weighted_mean_of_every_byte():
     rng = np.random.default_rng(0)
     for first, second in rng.integers(0, 2**32, (200, 2), dtype=np.uint32):
         for weight in (0, 1, 100, 255, 256):
-            mixed = c.mix(c.lanes(first), c.lanes(second), np.uint64(weight))
+            mixed = c.mix(c.spread(first), c.spread(second), np.uint64(weight))
             a, b = (np.frombuffer(x.tobytes(), np.uint8).astype(int) for x in (first, second))
             expected = (a * (256 - weight) + b * weight + 128) >> 8
-            assert [c.lane(mixed, k) for k in range(4)] == expected.tolist()
+            assert [c.channel(mixed, k) for k in range(4)] == expected.tolist()
 
 
 def test_compiled_bytes_are_rounded_and_held():

@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.appearance.scene import Scene
 from sim.appearance.surface import HALF_WIDTH_M, N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M
-from sim.compiled import ONE, compiled, lane, lanes, lanes_of, mix, weight_of
+from sim.compiled import ONE, channel, compiled, mix, spread, spread_rgb, weight_of
 from sim.surface_class import SurfaceClass
 
 N_LEVELS_D = 5
@@ -127,7 +127,7 @@ def _draw(
     n_rows, width = s_m.shape
     n_order = len(order)
     last_period, tile = 0, order[0]
-    air = lanes_of(horizon[0], horizon[1], horizon[2])
+    air = spread_rgb(horizon[0], horizon[1], horizon[2])
     for row in range(n_rows):
         level_s = _level(footprint_m[0, row], TEXEL_S_M, N_LEVELS_S)
         level_d = _level(footprint_m[1, row], TEXEL_D_M, N_LEVELS_D)
@@ -155,8 +155,8 @@ def _draw(
                 first_column + (x1 - n_s if x1 >= n_s else x1),
             )
             y0 += first_row
-            above = mix(lanes(texels[tile, y0, x0]), lanes(texels[tile, y0, x1]), right)
-            below = mix(lanes(texels[tile, y1, x0]), lanes(texels[tile, y1, x1]), right)
+            above = mix(spread(texels[tile, y0, x0]), spread(texels[tile, y0, x1]), right)
+            below = mix(spread(texels[tile, y1, x0]), spread(texels[tile, y1, x1]), right)
             colour = mix(above, below, lower)
             label_row = min(max(int((HALF_WIDTH_M - d) * (1.0 / TEXEL_D_M)), 0), N_D - 1)
             label = surface[tile, label_row, min(int(s * (1.0 / TEXEL_S_M)), N_S - 1)]
@@ -165,7 +165,7 @@ def _draw(
             class_map[top + row, column] = _LANE if in_lane and label == _ROAD else label
             if wetness > 0 and label >= _ROAD:
                 sky = picture[mirrored, column]
-                colour = mix(colour, lanes_of(sky[0], sky[1], sky[2]), shine)
+                colour = mix(colour, spread_rgb(sky[0], sky[1], sky[2]), shine)
             colour = mix(colour, air, haze)
             for k in range(3):
-                picture[top + row, column, k] = lane(colour, k)
+                picture[top + row, column, k] = channel(colour, k)

@@ -28,7 +28,7 @@ class Panorama:
 
     Args:
         camera: of the picture to draw.
-        scene: looks of the episode.
+        scene: appearance of the episode.
         verge: mean colour (3,) of the ground beside the road, 0 to 255.
     """
 

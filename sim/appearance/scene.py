@@ -54,7 +54,7 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, family: RoadFamily, atmosphere: Atmosphere, lane_width_m: float | None = None
 ) -> Scene:
-    """Draw the looks of one episode: section, surface, markings and wear, shadows, snow, skyline.
+    """Draw the appearance of one episode: section, surface, markings and wear, shadows, snow, skyline.
 
     Args:
         rng: the same state gives the same section, markings and tiles whatever the atmosphere.

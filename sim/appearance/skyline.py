@@ -18,7 +18,7 @@ N_BEARINGS = 1440
 _BEARINGS = np.linspace(0, 2 * np.pi, N_BEARINGS, endpoint=False)
 N_ROWS = 80
 TOP_RAD = 0.4
-"""Ridges reach up to this elevation; their looks have ``N_ROWS`` rows from there down to the horizon."""
+"""Ridges reach up to this elevation; their texture has ``N_ROWS`` rows from there down to the horizon."""
 
 _SNOW = np.array([0.86, 0.89, 0.95])
 
@@ -49,7 +49,7 @@ def _skip(rng: np.random.Generator, n: int) -> None:
 
 
 def _houses(rng: np.random.Generator, is_wanted: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1] and looks (N_ROWS, N_BEARINGS), walls and windows."""
+    """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1] and texture (N_ROWS, N_BEARINGS), walls and windows."""
     starts = np.sort(rng.choice(N_BEARINGS, 110, replace=False))
     tall, bright = rng.random(111) ** 1.6, rng.uniform(0.45, 1.5, 111)
     if not is_wanted:
@@ -193,8 +193,8 @@ def draw_ridges(
         )
         colours.append(atmosphere.horizon + (np.clip(colour, 0, 1) - atmosphere.horizon) * clear)
         rough, crown = rng.uniform(0.3, 0.9), 3.0 + 3.0 * nearness * rng.random()
-        looks = walls if is_town else _woods(rng, rough, crown) if is_wood else _slopes(rng, rough)
-        textures.append(1 + clear * (looks - 1))
+        texture = walls if is_town else _woods(rng, rough, crown) if is_wood else _slopes(rng, rough)
+        textures.append(1 + clear * (texture - 1))
     ridges = np.clip(np.array(heights, np.float32), 0, TOP_RAD)
     return ridges, np.clip(np.array(colours, np.float32), 0, 1), np.array(textures, np.float32)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.compiled import compiled, inlined, lane, lanes, mix, to_byte, weight_of
+from sim.compiled import channel, compiled, inlined, mix, spread, to_byte, weight_of
 from sim.surface_class import SurfaceClass
 
 FAR_M = 100.0
@@ -85,10 +85,10 @@ def _lay(
     air: tuple[int, int, int, int, int, int, int], surface: int,
 ) -> None:  # fmt: skip
     """Lay a premultiplied colour over one pixel."""
-    alpha = lane(colour, 3)
+    alpha = channel(colour, 3)
     through = (65280 - alpha * air[6] + 127) // 255  # 0 to 256
     for k in range(3):
-        own = min((lane(colour, k) * air[k] + alpha * air[3 + k] + 128) >> 8, 255)
+        own = min((channel(colour, k) * air[k] + alpha * air[3 + k] + 128) >> 8, 255)
         picture[row, column, k] = min(own + ((through * picture[row, column, k] + 128) >> 8), 255)
     if alpha * air[6] >= 32640:
         class_map[row, column] = surface
@@ -123,7 +123,7 @@ def _draw_upright(
                     class_map,
                     row,
                     column,
-                    mix(mix(lanes(a), lanes(b), right), mix(lanes(c), lanes(d), right), lower),
+                    mix(mix(spread(a), spread(b), right), mix(spread(c), spread(d), right), lower),
                     air,
                     surface,
                 )
@@ -172,7 +172,7 @@ def _draw_panel(
             c = _texel(texture, n_rows, n_columns, y, x)
             d = _texel(texture, n_rows, n_columns, y, x1)
             if (a | b | c | d) != _NOTHING:
-                above, below = mix(lanes(a), lanes(b), right), mix(lanes(c), lanes(d), right)
+                above, below = mix(spread(a), spread(b), right), mix(spread(c), spread(d), right)
                 colour = mix(above, below, weight_of(place_y + 1 - y))
                 _lay(picture, class_map, row, column, colour, air, surface)
 
