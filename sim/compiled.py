@@ -1,7 +1,7 @@
 """Pixel loops in Python, compiled to machine code by Numba on first use and kept on disk for the next process.
 
-A colour of four channels is mixed as one number: ``spread`` lays its four bytes out over a uint64, 16 bits each, so that
-one multiplication weighs all four.
+A colour of four channels is mixed as one number: ``spread`` lays its four bytes out over a uint64, 16 bits each, so
+that one multiplication weighs all four.
 """
 
 from __future__ import annotations

@@ -176,3 +176,20 @@ def test_checkpoint_shipped_folder_of_a_clone_lies_beside_the_package():
     folder = checkpoint.shipped_folder()
     assert folder.name == "checkpoints"
     assert (folder.parent / "driving").is_dir() or folder.parent.name == "driving"
+
+
+def test_checkpoint_of_one_seed_and_of_all(tmp_path):
+    folder = tmp_path / "several"
+    for place, seed in ((folder, 1), (folder / "0", 0), (folder / "1", 1), (folder / "10", 10)):
+        checkpoint.save(make("lstm", seed), place)
+    checkpoint.save(make("lstm", 5), folder / "notes")
+    names = checkpoint.expand(["ltc19", f"{folder}@all", f"{folder}@10"])
+    assert names == ["ltc19", *(f"{folder}@{seed}" for seed in (0, 1, 10, 10))]
+    one = checkpoint.load(f"{folder}@10").state_dict()
+    assert all(torch.equal(value, one[name]) for name, value in make("lstm", 10).state_dict().items())
+    with pytest.raises(BadInputError, match="no policy of seed 3; seeds there: 0, 1, 10"):
+        checkpoint.load(f"{folder}@3")
+    with pytest.raises(BadInputError, match="leave out @all"):
+        checkpoint.expand([f"{folder / 'notes'}@all"])
+    with pytest.raises(BadInputError, match="no policy 'ltc20'"):
+        checkpoint.load("ltc20@3")

@@ -116,7 +116,7 @@ def attend_(
     bar, advance = progress_bar("looking", None)
     with bar:
         figures = compare.attend(
-            {name: checkpoint.load(name) for name in policies},
+            {name: checkpoint.load(name) for name in checkpoint.expand(policies)},
             world,
             ATTRIBUTIONS[method],
             parse_noise(noise),

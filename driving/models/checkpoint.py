@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
 def load(name_or_path: str | os.PathLike[str]) -> Policy:
     """The policy of a shipped name or of a folder, in eval mode, on the CPU.
 
+    ``NAME`` is the median seed, ``NAME@3`` the one of seed 3; ``expand`` knows ``NAME@all``.
+
     Raises:
         BadInputError: no such policy, or a file that is missing, damaged or does not fit: unknown or missing
             settings; a missing, extra, wrongly shaped or typed, or non-finite tensor.
@@ -86,14 +88,45 @@ def load(name_or_path: str | os.PathLike[str]) -> Policy:
     return policy.eval()
 
 
+def expand(names: Sequence[str]) -> list[str]:
+    """The names, with every seed's in the place of ``NAME@all``."""
+    expanded = []
+    for name in names:
+        base, _, which = name.rpartition("@")
+        if base and which == "all":
+            seeds = _seeds(_find(base))
+            if not seeds:
+                raise BadInputError(
+                    f"checkpoint: {base} has one policy, not one for each seed; leave out @all"
+                )
+            expanded += [f"{base}@{seed}" for seed in seeds]
+        else:
+            expanded.append(name)
+    return expanded
+
+
+def _seeds(folder: Path) -> list[int]:
+    """Of the policies in folders of their own below one that was trained with several."""
+    return sorted(
+        int(path.parent.name) for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdecimal()
+    )
+
+
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
     text = os.fspath(name_or_path)
     if text in shipped_names():
         return shipped_folder() / text
-    if not text or not Path(text).is_dir():
-        known = ", ".join(shipped_names()) or "none"
-        raise BadInputError(f"checkpoint: no policy {text!r}; give a folder or a shipped policy: {known}")
-    return Path(text)
+    if text and Path(text).is_dir():
+        return Path(text)
+    base, _, seed = text.rpartition("@")
+    if base and seed.isdecimal():
+        folder = _find(base)
+        if int(seed) in _seeds(folder):
+            return folder / str(int(seed))
+        found = ", ".join(map(str, _seeds(folder))) or "none"
+        raise BadInputError(f"checkpoint: {base} has no policy of seed {seed}; seeds there: {found}")
+    known = ", ".join(shipped_names()) or "none"
+    raise BadInputError(f"checkpoint: no policy {text!r}; give a folder or a shipped policy: {known}")
 
 
 def _read_config(path: Path) -> PolicyConfig:

@@ -49,7 +49,7 @@ def _skip(rng: np.random.Generator, n: int) -> None:
 
 
 def _houses(rng: np.random.Generator, is_wanted: bool) -> tuple[np.ndarray, np.ndarray]:
-    """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1] and texture (N_ROWS, N_BEARINGS), walls and windows."""
+    """A row of houses by bearing: heights (N_BEARINGS,) in [0, 1], walls and windows (N_ROWS, N_BEARINGS)."""
     starts = np.sort(rng.choice(N_BEARINGS, 110, replace=False))
     tall, bright = rng.random(111) ** 1.6, rng.uniform(0.45, 1.5, 111)
     if not is_wanted:
