@@ -19,6 +19,7 @@ import torch
 from driving.data import load_drive
 from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
 from driving.models import checkpoint
+from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
 from driving.models.resume import RESUME_NAME
 from driving.models.wiring import KINDS, WiringConfig
@@ -66,6 +67,7 @@ class Training:
         env, env_options, online: the world to train in, and how.
         validate: drives for open-loop figures at the end.
         validate_every: steps between two closed-loop validations; 0 for none.
+        device: that trains (``driving.models.device``); the bits of a result are those of one kind of processor.
         validation_seeds, validation_seconds: the roads of these, neither those of tests nor those of trainings.
     """
 
@@ -78,6 +80,7 @@ class Training:
     online: OnlineConfig = field(default_factory=OnlineConfig)
     validate: tuple[str, ...] = ()
     validate_every: int = 0
+    device: str = AUTO
     validation_seeds: range = range(3000, 3024)
     validation_seconds: float = 30.0
 
@@ -88,6 +91,7 @@ class Training:
         on_row: Callable[[Row], None] = lambda row: None,
     ) -> dict[str, Any]:
         """Train and save; see ``driving.train.train``."""
+        device = pick_device(self.device)
         keep_freed_memory()
         policy = self.start.build(self.config.seed)
         validation = [load_drive(spec) for spec in self.validate]
@@ -104,7 +108,16 @@ class Training:
                     contextlib.closing(OnlineWindows(make_env, self.online, self.config, world_of))
                 )
             return train(
-                policy, source, self.config, self.out, validation, resume, on_step, closed_loop, on_row
+                policy,
+                source,
+                self.config,
+                self.out,
+                validation,
+                resume,
+                on_step,
+                closed_loop,
+                on_row,
+                device,
             )
 
     def _validated(self, make_env: World, policy: Policy) -> dict[str, Any]:

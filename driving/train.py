@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import math
 import time
@@ -26,6 +28,7 @@ from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.files import new_file
 
+CPU = torch.device("cpu")
 LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
 """Peak rates of the recurrent cores, by kind and of all others."""
 
@@ -143,6 +146,13 @@ class EncodedWindows:
     dt_s: Tensor
     counts: Tensor | None = None
 
+    def to(self, device: torch.device) -> EncodedWindows:
+        """All of it on one device."""
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in vars(self).items()
+        }
+        return EncodedWindows(**moved)
+
 
 class WindowSource(ABC):
     """Where ``train`` takes its windows from; ``identity`` is what a resumed run must have in common, as json."""
@@ -195,9 +205,10 @@ class RecordedWindows(WindowSource):
 
 
 def encode(policy: Policy, frames: Tensor, bfloat16: bool) -> Tensor:
-    """Features (B, N), float32, of uint8 frames (B, 3, H, W)."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        features = policy.encode(frames)
+    """Features (B, N), float32, of uint8 frames (B, 3, H, W), on the policy's device."""
+    device = next(policy.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16) if bfloat16 else contextlib.nullcontext():
+        features = policy.encode(frames.to(device))
     return features.float()
 
 
@@ -211,6 +222,7 @@ def train(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     closed_loop: Validation | None = None,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    device: torch.device = CPU,
 ) -> dict[str, Any]:
     """Train ``policy`` in place, save it to the folder ``out`` and return its metrics.
 
@@ -223,6 +235,7 @@ def train(
         validation: drives for open-loop figures at the end.
         closed_loop: drives the policy now and then: the one of the least ``badness`` is saved, not the last.
         on_row: gets every row of the log.
+        device: that trains; the policy is on the CPU afterwards.
 
     Raises:
         BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is
@@ -232,7 +245,7 @@ def train(
     source = data if isinstance(data, WindowSource) else RecordedWindows(data, config, *size)
     if config.lr_core is None:
         config = dataclasses.replace(config, lr_core=LR_CORE.get(policy.config.core, LR_OTHER_CORES))
-    policy.train()
+    policy.to(device).train()
     policy.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
         [
@@ -251,7 +264,7 @@ def train(
     for step in range(len(losses), config.n_steps):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * learning_rate_factor(step, config)
-        losses.append(_step(policy, optimizer, source.windows(policy, step), config, step))
+        losses.append(_step(policy, optimizer, source.windows(policy, step).to(device), config, step))
         on_step(step, losses[-1])
         done, is_last = step + 1, step + 1 == config.n_steps
         is_validated = closed_loop is not None and (done % closed_loop.every == 0 or is_last)
@@ -278,7 +291,7 @@ def train(
             (row for row in curve.rows if "validation" in row), key=lambda row: badness(row["validation"])
         )
         metrics |= {"best_step": best["step"], "closed_loop_validation": best["validation"]}
-    policy.eval()
+    policy.to(CPU).eval()
     policy.encoder.to(memory_format=torch.contiguous_format)
     if validation:
         metrics["validation"] = evaluate(policy, validation)
@@ -347,8 +360,7 @@ def _row(
 
 def _validated(policy: Policy, closed_loop: Validation, curve: LearningCurve, out: Path) -> dict[str, Any]:
     """Drive the policy; keep its weights if they are the best so far."""
-    figures = dict(closed_loop.drive(policy))
-    policy.train()
+    figures = dict(closed_loop.drive(copy.deepcopy(policy).to(CPU)))
     earlier = [row["validation"] for row in curve.rows if "validation" in row]
     if all(badness(figures) < badness(other) for other in earlier):
         with new_file(out / BEST_NAME) as unfinished:

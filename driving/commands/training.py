@@ -21,6 +21,7 @@ from driving.commands.arguments import (
 from driving.commands.options import configured, option_name, options_from
 from driving.console import live_table, print_table, progress_bar, shown, table_of
 from driving.data import AugmentConfig
+from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS
 from driving.models.wiring import KINDS
 from driving.online import OnlineConfig
@@ -66,6 +67,7 @@ def train_(
             help="Drive the validation roads every so many steps, and keep the best policy; 0: keep the last.",
         ),
     ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = AUTO,
     verbose: Annotated[bool, typer.Option(help="Print every row of the log.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
     **given: Any,
@@ -98,7 +100,9 @@ def train_(
         configured(OnlineConfig, given),
         tuple(validate or ()),
         validate_every,
+        device,
     )
+    pick_device(device)  # a wrong one fails here
     check_seconds(training.online.episode_seconds)
     check_writable(out / "weights.safetensors")
     if seeds is not None:
