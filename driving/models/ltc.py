@@ -205,7 +205,7 @@ class LTC(Core):
         rounding back into the state. Which form computes it: ``driving.models.ltc_fast``.
         """
         device = features.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             features, state, dt_s = (x.to(self.v_leak.dtype) for x in (features, state, dt_s))
             with torch.autocast(device, enabled=False):
                 return self.forward_sequence(features, state, dt_s)
