@@ -162,9 +162,7 @@ def _neurons(axes: Axes, wiring: Wiring, places: dict[str, np.ndarray], states: 
             axes.text(x, y, str(i), ha="center", va="center", fontsize=8, color=ink, zorder=3)
 
 
-def _words(
-    figure: Figure, axes: Axes, wiring: Wiring, title: str, has_states: bool, has_strength: bool
-) -> None:
+def _words(figure: Figure, axes: Axes, wiring: Wiring, title: str, has_states: bool, has_strength: bool) -> None:
     counts = (wiring.n_inputs, *(wiring.role.count(layer) for layer in LAYERS[1:]))
     for layer, x, n in zip(LAYERS, LAYER_X, counts, strict=True):
         if n:
@@ -178,9 +176,7 @@ def _words(
         # The sensory synapses and the others have a scale each: one side would vanish beside the other.
         handles.append(Line2D([], [], color=MUTED, linewidth=3, label="strong (w)"))
         handles.append(Line2D([], [], color=MUTED, linewidth=0.5, label="weak"))
-    figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0.03, 0.01), ncols=4, frameon=False, fontsize=9
-    )
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.03, 0.01), ncols=4, frameon=False, fontsize=9)
     if has_states:
         bar = figure.add_axes((0.74, 0.035, 0.2, 0.014))
         mappable = ScalarMappable(Normalize(-1, 1), STATE_COLOURS)

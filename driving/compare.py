@@ -159,9 +159,7 @@ def compare(
         if video is None or not last:
             return
         panels = [
-            _panel(
-                names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended
-            )
+            _panel(names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended)
             for name, seen in last.items()
         ]
         picture = compose(
@@ -230,9 +228,7 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
 
 def heading_for(n_policies: int) -> str:
     """The line over the video."""
-    return (
-        "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
-    )
+    return "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
 
 
 def attend(
@@ -278,9 +274,7 @@ def attend(
         streams = {name: on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()}
     else:
         show, limit_s = video_path is not None, seconds or 60.0
-        driven = {
-            name: Driven(policy, source, seed, limit_s, noise, show) for name, policy in policies.items()
-        }
+        driven = {name: Driven(policy, source, seed, limit_s, noise, show) for name, policy in policies.items()}
         streams = together(driven, source)
     onlookers = {name: Onlooker(policy, method, noise is not None) for name, policy in policies.items()}
     words: dict[str, Any] = {

@@ -48,9 +48,7 @@ HEADINGS = {
 
 def live_table() -> Live:
     """A table that is shown anew as it changes; silent when the output is no terminal."""
-    return Live(
-        console=Console(stderr=True, quiet=not sys.stderr.isatty()), refresh_per_second=2, transient=True
-    )
+    return Live(console=Console(stderr=True, quiet=not sys.stderr.isatty()), refresh_per_second=2, transient=True)
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:

@@ -17,9 +17,7 @@ from sim.expert import RECOVERY_S, recovery_curvature_per_m
 from sim.viewpoint import Move, Viewpoint
 
 
-def policy_frames(
-    drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX
-) -> np.ndarray:
+def policy_frames(drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX) -> np.ndarray:
     """The drive's pictures at the size a policy sees, uint8 (T, H, W, 3).
 
     Raises:
@@ -31,9 +29,7 @@ def policy_frames(
     drive.check_aspect(height_px, width_px)
     enlarge = width < width_px
     method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
-    return np.stack(
-        [cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames]
-    )
+    return np.stack([cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames])
 
 
 @dataclass(frozen=True)
@@ -107,9 +103,7 @@ class Windows:
         ]
         self._dt_s = [drive.dt_s().astype(np.float32) for drive in drives]
         self._speed_mps = [
-            drive.speed_mps
-            if drive.speed_mps is not None
-            else np.full(len(drive), typical_speed_mps, np.float32)
+            drive.speed_mps if drive.speed_mps is not None else np.full(len(drive), typical_speed_mps, np.float32)
             for drive in drives
         ]
         starts = [
@@ -175,8 +169,7 @@ def _augmented(
         window, label = window[:, :, ::-1], -label
     if augment.light > 0:
         window = cv2.LUT(
-            np.ascontiguousarray(window).reshape(-1, window.shape[2], 3),
-            _light_table(streams["light"], augment.light),
+            np.ascontiguousarray(window).reshape(-1, window.shape[2], 3), _light_table(streams["light"], augment.light)
         ).reshape(window.shape)
     if streams["shadow"].random() < augment.shadow:
         window = _shadowed(window, streams["shadow"])
@@ -234,9 +227,7 @@ class EpisodeAugmentation:
     """
 
     def __init__(self, augment: AugmentConfig, seed: Sequence[int], n_frames: int) -> None:
-        light_rng, self._shadow_rng, self._noise_rng = (
-            np.random.default_rng([*seed, key]) for key in range(3)
-        )
+        light_rng, self._shadow_rng, self._noise_rng = (np.random.default_rng([*seed, key]) for key in range(3))
         self._augment, self._n_frames = augment, n_frames
         self._table = _light_table(light_rng, augment.light) if augment.light > 0 else None
         self._shadow: np.ndarray | None = None
@@ -245,9 +236,7 @@ class EpisodeAugmentation:
     def begin_window(self, height: int, width: int) -> None:
         """Draw the shadows and the strength of the noise of the next window."""
         is_shadowed = self._shadow_rng.random() < self._augment.shadow
-        self._shadow = (
-            _shadow_factor(self._n_frames, height, width, self._shadow_rng) if is_shadowed else None
-        )
+        self._shadow = _shadow_factor(self._n_frames, height, width, self._shadow_rng) if is_shadowed else None
         if self._augment.noise > 0:
             self._noise_level = 255 * self._noise_rng.uniform(0, self._augment.noise)
 

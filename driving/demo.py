@@ -109,12 +109,9 @@ def _film(
     with VideoWriter(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
         for condition in conditions:
             driven = {
-                name: Driven(policy, make_env, seed, seconds, condition, show=True)
-                for name, policy in policies.items()
+                name: Driven(policy, make_env, seed, seconds, condition, show=True) for name, policy in policies.items()
             }
-            onlookers = {
-                name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()
-            }
+            onlookers = {name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()}
             compare(
                 together(driven, make_env),
                 onlookers,

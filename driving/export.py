@@ -134,9 +134,7 @@ def difference(policy: Policy, step: Any, frames: Iterable[np.ndarray], dt_s: It
     for frame, dt in zip(frames, dt_s, strict=True):
         times = np.array([dt], np.float32)
         with torch.no_grad():
-            curvature, state = reference(
-                torch.from_numpy(frame)[None], state, torch.from_numpy(times).to(state.dtype)
-            )
+            curvature, state = reference(torch.from_numpy(frame)[None], state, torch.from_numpy(times).to(state.dtype))
         answers = step(frame[None], other, times)
         other = answers[1]
         for a, b in zip(answers, (curvature.numpy(), state.numpy()), strict=True):
@@ -171,9 +169,7 @@ def require_packages(*names: str) -> None:
     """``BadInputError`` that says what to install if one of the packages is missing."""
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
-        raise BadInputError(
-            f"export: {', '.join(missing)} not installed; run: pip install 'liquid-lane[deploy]'"
-        )
+        raise BadInputError(f"export: {', '.join(missing)} not installed; run: pip install 'liquid-lane[deploy]'")
 
 
 def _traced(policy: Policy) -> Any:

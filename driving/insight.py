@@ -95,9 +95,7 @@ def principal_shares(states: np.ndarray, n_shares: int = N_SHARES) -> list[float
     if states.size:
         variance = np.linalg.svd(states - states.mean(axis=0, dtype=np.float64), compute_uv=False) ** 2
     if not variance.sum() > 0:
-        raise BadInputError(
-            f"insight: expected two or more states that differ, got {len(states)}; drive for longer"
-        )
+        raise BadInputError(f"insight: expected two or more states that differ, got {len(states)}; drive for longer")
     return [float(share) for share in (variance / variance.sum())[:n_shares]]
 
 
@@ -149,9 +147,7 @@ def insight(
     groups = drive_policy(policy, make_env, seeds, seconds, None, tracer, n_workers, on_seconds)
     found = [group.watched for group in groups if group.watched]
     if not found:
-        raise BadInputError(
-            f"insight: expected episodes of more than {WARMUP_S:g} s, got none; drive for longer"
-        )
+        raise BadInputError(f"insight: expected episodes of more than {WARMUP_S:g} s, got none; drive for longer")
     kept = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
     figures: dict[str, Any] = {
         "n_frames": len(kept["states"]),

@@ -75,9 +75,7 @@ def _with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) ->
     return np.clip(picture + larger, 0, 255).astype(np.uint8)
 
 
-def on_drive(
-    policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int
-) -> Iterator[Instant]:
+def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int) -> Iterator[Instant]:
     """The policy sees a recorded drive, open loop; the state is carried along and begins anew at a gap."""
     actor = PolicyActor(policy)
     size = (policy.config.height_px, policy.config.width_px)

@@ -76,9 +76,7 @@ def save_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     loss.set_ylabel("loss")
     own = [(row["frames"] / 1000, row.get("policy_crashes_per_km")) for row in rows]
     own = [(x, y) for x, y in own if y is not None]
-    crashes.plot(
-        *zip(*own, strict=True) if own else ([], []), color="#0072B2", linewidth=1.2, label="while learning"
-    )
+    crashes.plot(*zip(*own, strict=True) if own else ([], []), color="#0072B2", linewidth=1.2, label="while learning")
     valid = [row for row in rows if row.get("validation_km")]
     crashes.plot(
         [row["frames"] / 1000 for row in valid],

@@ -72,16 +72,12 @@ class OnlineConfig:
     def __post_init__(self) -> None:
         for name in ("episode_seconds", "first_seconds"):
             if not 0 < getattr(self, name) <= 3600:
-                raise BadInputError(
-                    f"training: expected {name} above 0, up to 3600, got {getattr(self, name)}"
-                )
+                raise BadInputError(f"training: expected {name} above 0, up to 3600, got {getattr(self, name)}")
         for name in ("expert_share", "first_part", "second_part"):
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInputError(f"training: {name} must be from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.first_seed < END_OF_SEEDS:
-            raise BadInputError(
-                f"training: first_seed must be from 0 to below {END_OF_SEEDS}, got {self.first_seed}"
-            )
+            raise BadInputError(f"training: first_seed must be from 0 to below {END_OF_SEEDS}, got {self.first_seed}")
         for name in ("start_offset_m", "start_heading_rad", "n_retries"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
@@ -134,20 +130,9 @@ class _Window:
     frame_shape, asks_expert = None, True
 
     def __init__(
-        self,
-        policy: Policy,
-        config: TrainConfig,
-        episodes: Sequence[_Episode],
-        frames: np.ndarray,
-        state: Tensor,
+        self, policy: Policy, config: TrainConfig, episodes: Sequence[_Episode], frames: np.ndarray, state: Tensor
     ) -> None:
-        self.policy, self.config, self.episodes, self.frames, self.state = (
-            policy,
-            config,
-            episodes,
-            frames,
-            state,
-        )
+        self.policy, self.config, self.episodes, self.frames, self.state = (policy, config, episodes, frames, state)
         shape = (config.batch, config.window)
         self.target, self.speed_mps, self.dt_s = (np.zeros(shape, np.float32) for _ in range(3))  # (B, T)
         self.counts = np.zeros(shape, bool)
@@ -339,11 +324,7 @@ class OnlineWindows(WindowSource):
         """See ``WindowSource``; the kilometres are of the policy's episodes that ended."""
         crashes, km, waited_s = self._own_crashes, self._own_m / 1000, self._world_s
         self._own_crashes, self._own_m, self._world_s = 0, 0.0, 0.0
-        return {
-            "policy_km": km,
-            "policy_crashes_per_km": crashes / km if km > 0 else None,
-            "waited_s": waited_s,
-        }
+        return {"policy_km": km, "policy_crashes_per_km": crashes / km if km > 0 else None, "waited_s": waited_s}
 
     def metrics(self) -> dict[str, Any]:
         """``n_frames`` encoded, the settings, and the crashes of the last ``N_RECENT`` steps since the start."""

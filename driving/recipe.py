@@ -108,16 +108,7 @@ class Training:
                     contextlib.closing(OnlineWindows(make_env, self.online, self.config, world_of))
                 )
             return train(
-                policy,
-                source,
-                self.config,
-                self.out,
-                validation,
-                resume,
-                on_step,
-                closed_loop,
-                on_row,
-                device,
+                policy, source, self.config, self.out, validation, resume, on_step, closed_loop, on_row, device
             )
 
     def _validated(self, make_env: World, policy: Policy) -> dict[str, Any]:
@@ -242,8 +233,7 @@ def _first_policy(
         policy = checkpoint.load(init)
         if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
             raise BadInputError(
-                f"--init: {init} has core {policy.config.core}; leave out --core, --initial-c, --encoder and "
-                "--wiring"
+                f"--init: {init} has core {policy.config.core}; leave out --core, --initial-c, --encoder and --wiring"
             )
         return policy
     core, encoder = core or "ltc", encoder or "shared"

@@ -76,11 +76,7 @@ def summarise(logs: Sequence[EpisodeLog], wall_seconds: float) -> dict[str, Any]
     n_steps = sum(len(log.lateral_offset_m) for log in logs)
     figures = totals(logs)
     del figures["n_episodes"]
-    return {
-        "episodes": [log.summary() for log in logs],
-        **figures,
-        "frames_per_s": round(n_steps / wall_seconds, 1),
-    }
+    return {"episodes": [log.summary() for log in logs], **figures, "frames_per_s": round(n_steps / wall_seconds, 1)}
 
 
 def totals(logs: Sequence[EpisodeLog]) -> dict[str, Any]:

@@ -47,9 +47,7 @@ def parse_vary(options: Sequence[str] | None) -> list[dict[str, Any]]:
         name, equals, text = option.partition("=")
         values = [_parse_value(value) for value in text.split(",")]
         if not equals or not name or "" in values or len(set(values)) < len(values) or name in values_of:
-            raise BadInputError(
-                f"vary: expected NAME=V1,V2 with different values, each name once, got {option!r}"
-            )
+            raise BadInputError(f"vary: expected NAME=V1,V2 with different values, each name once, got {option!r}")
         values_of[name] = values
     return [dict(zip(values_of, values, strict=True)) for values in itertools.product(*values_of.values())]
 

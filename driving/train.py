@@ -80,9 +80,7 @@ class TrainConfig:
         if self.seed < 0:
             raise BadInputError(f"training: seed must be at least 0, got {self.seed}")
         if not 0 <= self.n_warmup < self.window:
-            raise BadInputError(
-                f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}"
-            )
+            raise BadInputError(f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}")
         for name in ("lr_encoder", "lr_core", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -287,9 +285,7 @@ def train(
     }
     if closed_loop is not None:
         policy.load_state_dict(load_file(out / BEST_NAME))
-        best = min(
-            (row for row in curve.rows if "validation" in row), key=lambda row: badness(row["validation"])
-        )
+        best = min((row for row in curve.rows if "validation" in row), key=lambda row: badness(row["validation"]))
         metrics |= {"best_step": best["step"], "closed_loop_validation": best["validation"]}
     policy.to(CPU).eval()
     policy.encoder.to(memory_format=torch.contiguous_format)
@@ -406,9 +402,7 @@ def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
     ]
     if len(known) == len(drives):
         wheel = [
-            np.concatenate(
-                [steering_wheel_angle_from_curvature(k, *car) for k, car in zip(curves, known, strict=True)]
-            )
+            np.concatenate([steering_wheel_angle_from_curvature(k, *car) for k, car in zip(curves, known, strict=True)])
             for curves in (predicted, recorded)
         ]
         errors["steering_wheel_rad"] = (wheel[0], wheel[1])

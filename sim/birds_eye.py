@@ -76,10 +76,7 @@ def draw_birds_eye(
 
     canvas = np.full((n_px, n_px, 3), VERGE, np.uint8)
     line_px = 0.15 * px_per_m + 0.5 * SUPERSAMPLING
-    for edges_m, colour in (
-        ((left_edge_m, right_edge_m), ROAD),
-        ((lane_half_width_m, -lane_half_width_m), LANE),
-    ):
+    for edges_m, colour in (((left_edge_m, right_edge_m), ROAD), ((lane_half_width_m, -lane_half_width_m), LANE)):
         for one, other in zip(*map(beside, edges_m), strict=True):
             _fill_between(canvas, one, other, colour)
     for edge_m in (left_edge_m, right_edge_m, lane_half_width_m, -lane_half_width_m):
@@ -111,18 +108,14 @@ def _fixed(points_px: np.ndarray) -> np.ndarray:
     return np.round(points_px * 16).astype(np.int32)
 
 
-def _fill_between(
-    canvas: np.ndarray, one: np.ndarray, other: np.ndarray, colour: tuple[int, int, int]
-) -> None:
+def _fill_between(canvas: np.ndarray, one: np.ndarray, other: np.ndarray, colour: tuple[int, int, int]) -> None:
     # Piece by piece: one polygon of a road that crosses itself would leave holes.
     quads = _fixed(np.stack([one[:-1], one[1:], other[1:], other[:-1]], axis=1))  # (n - 1, 4, 2)
     for quad in quads:
         cv2.fillConvexPoly(canvas, quad, colour, shift=4)
 
 
-def _draw_line(
-    canvas: np.ndarray, points_px: np.ndarray, colour: tuple[int, int, int], width_px: float
-) -> None:
+def _draw_line(canvas: np.ndarray, points_px: np.ndarray, colour: tuple[int, int, int], width_px: float) -> None:
     if len(points_px) > 1:
         cv2.polylines(canvas, [_fixed(points_px)], False, colour, max(round(width_px), 1), shift=4)
 
@@ -131,12 +124,7 @@ def _draw_car(canvas: np.ndarray, u_px: float, v_px: float, px_per_m: float) -> 
     """The outline to scale with a windscreen, forward up; (u, v) is the middle of its rear axle."""
 
     def box(front_m: float, rear_m: float, half_width_m: float, colour: tuple[int, int, int]) -> None:
-        corners = [
-            (-half_width_m, front_m),
-            (half_width_m, front_m),
-            (half_width_m, rear_m),
-            (-half_width_m, rear_m),
-        ]
+        corners = [(-half_width_m, front_m), (half_width_m, front_m), (half_width_m, rear_m), (-half_width_m, rear_m)]
         points = np.array([(u_px + px_per_m * across, v_px - px_per_m * ahead) for across, ahead in corners])
         cv2.fillConvexPoly(canvas, _fixed(points), colour, shift=4)
 
@@ -156,6 +144,4 @@ def _draw_scale_bar(canvas: np.ndarray, px_per_m: float) -> None:
     ):
         _draw_line(canvas, np.array([start, stop]), INK, 1.3 * SUPERSAMPLING)
     text, scale = f"{SCALE_BAR_M:g} m", 0.32 * SUPERSAMPLING
-    cv2.putText(
-        canvas, text, (left, bottom - 5 * SUPERSAMPLING), cv2.FONT_HERSHEY_SIMPLEX, scale, INK, SUPERSAMPLING
-    )
+    cv2.putText(canvas, text, (left, bottom - 5 * SUPERSAMPLING), cv2.FONT_HERSHEY_SIMPLEX, scale, INK, SUPERSAMPLING)

@@ -27,9 +27,7 @@ def contact_sheet(first_seed: int = 900, width_px: int = 400) -> np.ndarray:
         for i_season, season in enumerate(SEASONS):
             family = list(FAMILIES)[(i_weather + i_season) % len(FAMILIES)]
             env = ProceduralEnv(render_mode="rgb_array", family=family, season=season, weather=weather)
-            env.reset(
-                seed=first_seed + i_weather * N_COLUMNS + i_season, options={"along_road_m": ALONG_ROAD_M}
-            )
+            env.reset(seed=first_seed + i_weather * N_COLUMNS + i_season, options={"along_road_m": ALONG_ROAD_M})
             picture = env.render()
             assert picture is not None
             size = (width_px, round(width_px * picture.shape[0] / picture.shape[1]))

@@ -130,9 +130,7 @@ class Drive:
         for name, (shape, dtype) in expected.items():
             array = getattr(self, name)
             if array is not None and (array.shape != shape or array.dtype != dtype):
-                raise BadInputError(
-                    f"drive: {name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
-                )
+                raise BadInputError(f"drive: {name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
         self._check_rows()
 
     def _check_rows(self) -> None:
@@ -247,8 +245,7 @@ def _write_files(drive: Drive, folder: Path) -> None:
         speeds = [""] * len(drive) if drive.speed_mps is None else [str(v) for v in drive.speed_mps]
         # str() of a numpy number is the shortest text that reads back as the same number.
         writer.writerows(
-            (str(t), str(k), v)
-            for t, k, v in zip(drive.timestamps_s, drive.curvature_per_m, speeds, strict=True)
+            (str(t), str(k), v) for t, k, v in zip(drive.timestamps_s, drive.curvature_per_m, speeds, strict=True)
         )
     facts = {
         "format": DRIVE_FORMAT,
@@ -290,15 +287,11 @@ def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> D
         raise BadInputError(f"{folder}: no such folder; give the folder of a drive")
     for name in (FACTS, TABLE, VIDEO):
         if not (folder / name).is_file():
-            raise BadInputError(
-                f"{folder}: has no {name}, so it is not a drive; make one with `import` or `record`"
-            )
+            raise BadInputError(f"{folder}: has no {name}, so it is not a drive; make one with `import` or `record`")
     n_frames, n_masks, camera, meta = _read_facts(folder / FACTS)
     table = read_table(folder / TABLE, COLUMNS)
     if len(table["timestamp_s"]) != n_frames:
-        raise BadInputError(
-            f"{folder / TABLE}: {len(table['timestamp_s'])} rows, but {FACTS} says {n_frames} frames"
-        )
+        raise BadInputError(f"{folder / TABLE}: {len(table['timestamp_s'])} rows, but {FACTS} says {n_frames} frames")
     start, stop = _row_range(folder, rows, n_frames)
     frames = np.empty((stop - start, camera.height_px, camera.width_px, 3), np.uint8)
     for k, frame in enumerate(read_video(folder / VIDEO, n_frames)):
@@ -341,9 +334,7 @@ def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
         return Path(spec), None
     start, colon, stop = rows.partition(":")
     if not colon or not all(part == "" or part.isdecimal() for part in (start, stop)):
-        raise BadInputError(
-            f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}"
-        )
+        raise BadInputError(f"drive {spec!r}: expected FOLDER or FOLDER@A:B with whole numbers A, B; got {rows!r}")
     return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
 
 
@@ -385,8 +376,7 @@ def _check_keys(path: Path, name: str, values: Any, expected: set[str]) -> None:
     got = set(values) if isinstance(values, dict) else None
     if got != expected:
         raise BadInputError(
-            f"{path}: {name} must have the keys {sorted(expected)}, "
-            f"got {values if got is None else sorted(got)}"
+            f"{path}: {name} must have the keys {sorted(expected)}, got {values if got is None else sorted(got)}"
         )
 
 
@@ -399,9 +389,7 @@ def _build(path: Path, name: str, kind: type[T], values: Any) -> T:
         raise BadInputError(f"{path}: {name}: {error}") from error
 
 
-def _read_masks(
-    path: Path, n_masks: int, n_frames: int, camera: Camera
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_masks(path: Path, n_masks: int, n_frames: int, camera: Camera) -> tuple[np.ndarray, np.ndarray | None]:
     """Masks (T, H, W) and which rows are known (T,), None for all of them."""
     n_pixels = camera.height_px * camera.width_px
     try:
@@ -410,22 +398,11 @@ def _read_masks(
     except FileNotFoundError as error:
         raise BadInputError(f"{path}: missing, but {FACTS} counts {n_masks} road masks") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInputError(
-            f"{path}: cannot be read, it is cut short or not a mask file ({error})"
-        ) from error
-    good = (
-        rows.shape == (n_masks,) and bits.shape == (n_masks, (n_pixels + 7) // 8) and bits.dtype == np.uint8
-    )
-    if (
-        not good
-        or rows.dtype != np.int64
-        or np.any((rows < 0) | (rows >= n_frames))
-        or np.any(np.diff(rows) <= 0)
-    ):
+        raise BadInputError(f"{path}: cannot be read, it is cut short or not a mask file ({error})") from error
+    good = rows.shape == (n_masks,) and bits.shape == (n_masks, (n_pixels + 7) // 8) and bits.dtype == np.uint8
+    if not good or rows.dtype != np.int64 or np.any((rows < 0) | (rows >= n_frames)) or np.any(np.diff(rows) <= 0):
         raise BadInputError(f"{path}: does not hold {n_masks} masks of {n_frames} frames as {FACTS} says")
-    masks = np.zeros(
-        (n_frames, camera.height_px, camera.width_px), bool
-    )  # pages never written stay unallocated
+    masks = np.zeros((n_frames, camera.height_px, camera.width_px), bool)  # pages never written stay unallocated
     known = np.zeros(n_frames, bool)
     known[rows] = True
     for row, packed in zip(rows, bits, strict=True):

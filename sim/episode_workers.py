@@ -86,14 +86,10 @@ def drive_episodes(
     """
     if not plans or not all(plan.seconds > 0 for plan in plans):
         least = min((plan.seconds for plan in plans), default=0)
-        raise BadInputError(
-            f"drive: expected at least one seed and a time above 0 s, got {len(plans)} and {least:g} s"
-        )
+        raise BadInputError(f"drive: expected at least one seed and a time above 0 s, got {len(plans)} and {least:g} s")
     with contextlib.closing(_Cockpit(crew)) as cockpit:
         limit = cockpit.n_worlds_allowed()
-        n_together = min(
-            max(math.ceil(len(plans) / N_GROUPS), MIN_TOGETHER), limit or MAX_TOGETHER, MAX_TOGETHER
-        )
+        n_together = min(max(math.ceil(len(plans) / N_GROUPS), MIN_TOGETHER), limit or MAX_TOGETHER, MAX_TOGETHER)
         groups = [plans[first : first + n_together] for first in range(0, len(plans), n_together)]
         n_workers = min(n_workers, len(groups))
         if n_workers <= 1:
@@ -145,8 +141,7 @@ def check_size(actor: Actor, env: LaneEnv) -> None:
     """``BadInputError`` if the actor takes frames of another size than the world's."""
     if actor.frame_shape not in (None, env.observation_space.shape):
         raise BadInputError(
-            f"drive: the policy expects frames {actor.frame_shape}, the environment has "
-            f"{env.observation_space.shape}"
+            f"drive: the policy expects frames {actor.frame_shape}, the environment has {env.observation_space.shape}"
         )
 
 
@@ -171,10 +166,7 @@ class _Report:
 
 
 def _drive_in_workers(
-    crew: Crew,
-    groups: Sequence[Sequence[EpisodePlan]],
-    n_workers: int,
-    on_seconds: Callable[[float], None],
+    crew: Crew, groups: Sequence[Sequence[EpisodePlan]], n_workers: int, on_seconds: Callable[[float], None]
 ) -> list[GroupResult]:
     try:
         pickle.dumps(crew)
@@ -239,9 +231,7 @@ def _answers(
             yield ready, answer
 
 
-def _lost(
-    pipe: Connection, groups: Sequence[Sequence[EpisodePlan]], at_work: dict[Connection, int]
-) -> WorkerLostError:
+def _lost(pipe: Connection, groups: Sequence[Sequence[EpisodePlan]], at_work: dict[Connection, int]) -> WorkerLostError:
     seeds = ", ".join(str(plan.seed) for plan in groups[at_work[pipe]])
     return WorkerLostError(
         f"drive: a worker process ended by itself while it drove seeds {seeds}; was it killed, or out of memory? "

@@ -49,10 +49,7 @@ RECOVERY_S, MIN_RECOVERY_M = 1.5, 6.0
 
 
 def recovery_curvature_per_m(
-    offset_m: FloatOrArray,
-    heading_error_rad: FloatOrArray,
-    speed_mps: FloatOrArray,
-    recovery_s: float = RECOVERY_S,
+    offset_m: FloatOrArray, heading_error_rad: FloatOrArray, speed_mps: FloatOrArray, recovery_s: float = RECOVERY_S
 ) -> FloatOrArray:
     """What leads back to a path, beside the path's own curvature (1/m); numbers or arrays of one shape.
 

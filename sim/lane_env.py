@@ -83,15 +83,11 @@ class LaneConfig:
             elif str(field.type).removesuffix(" | None") == "float":
                 is_number = isinstance(value, (int, float)) and 0 <= value < math.inf
                 if not is_number and not (value is None and default is None):
-                    raise BadInputError(
-                        f"expected a finite number of at least 0 for {field.name}, got {value!r}"
-                    )
+                    raise BadInputError(f"expected a finite number of at least 0 for {field.name}, got {value!r}")
         if not 0 < self.episode_seconds <= 3600:
             raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
         if self.render_view not in RENDER_VIEWS:
-            raise BadInputError(
-                f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}"
-            )
+            raise BadInputError(f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}")
 
 
 class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -198,9 +194,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """Start the episode of ``seed``; without one the next seed comes from the env's own generator."""
         options = options or {}
         if unknown := options.keys() - set(self.START_OPTIONS):
-            raise BadInputError(
-                f"unknown start option in {sorted(unknown)}; known are {', '.join(self.START_OPTIONS)}"
-            )
+            raise BadInputError(f"unknown start option in {sorted(unknown)}; known are {', '.join(self.START_OPTIONS)}")
         super().reset(seed=seed)
         self._episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         self.step_s, self._time_s, self._distance_m = self.dt_s, 0.0, 0.0
@@ -276,12 +270,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def _map(self) -> np.ndarray:
         trail = np.array(self._trail).reshape(-1, 2)
         return draw_birds_eye(
-            *self._map_lines(),
-            self._pose(),
-            trail,
-            size_px=DISPLAY_SIZE[0],
-            ahead_m=MAP_AHEAD_M,
-            behind_m=MAP_BEHIND_M,
+            *self._map_lines(), self._pose(), trail, size_px=DISPLAY_SIZE[0], ahead_m=MAP_AHEAD_M, behind_m=MAP_BEHIND_M
         )
 
     def _show(self) -> None:
@@ -297,9 +286,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._window = None
 
 
-def draw_start(
-    rng: np.random.Generator, max_offset_m: float, max_heading_error_rad: float
-) -> dict[str, float]:
+def draw_start(rng: np.random.Generator, max_offset_m: float, max_heading_error_rad: float) -> dict[str, float]:
     """Where an episode begins beside its path: start options, drawn evenly within these bounds, in this order."""
     return {
         "lateral_offset_m": rng.uniform(-max_offset_m, max_offset_m),
@@ -310,9 +297,7 @@ def draw_start(
 ConfigT = TypeVar("ConfigT")
 
 
-def config_of(
-    config_class: type[ConfigT], options: dict[str, Any], also_known: tuple[str, ...] = ()
-) -> ConfigT:
+def config_of(config_class: type[ConfigT], options: dict[str, Any], also_known: tuple[str, ...] = ()) -> ConfigT:
     """The configuration of the given options; an unknown one is named, with those that exist."""
     known = tuple(field.name for field in fields(config_class))  # type: ignore[arg-type]
     if unknown := options.keys() - set(known):

@@ -133,9 +133,7 @@ def estimate_speed_mps(drive: Drive) -> np.ndarray:
         seen = seen or bool(evidence.any())
         speed_mps[segment] = _likeliest(evidence, rates_mps, step_s)
     if not seen:
-        raise BadInputError(
-            "drive: nothing moves in its pictures, so its speed cannot be seen; give speed_mps"
-        )
+        raise BadInputError("drive: nothing moves in its pictures, so its speed cannot be seen; give speed_mps")
     return speed_mps
 
 
@@ -166,9 +164,7 @@ class _BirdsEye:
     def __init__(self, camera: Camera) -> None:
         near_m = camera.focal_v_px * camera.height_m / (camera.height_px - 1.0 - camera.horizon_v_px)
         if not 0 < near_m < 100:
-            raise BadInputError(
-                "drive: its pictures show no ground, so its speed cannot be seen; give speed_mps"
-            )
+            raise BadInputError("drive: its pictures show no ground, so its speed cannot be seen; give speed_mps")
         self.cell_m = near_m * (REACH - 1.0) / N_FORWARD
         forward_m = near_m + self.cell_m * np.arange(N_FORWARD)[:, None]
         left_m = np.linspace(HALF_WIDTH_M, -HALF_WIDTH_M, N_LEFT)[None]

@@ -77,9 +77,7 @@ class ProceduralConfig(LaneConfig):
                 if not 0 < smallest <= largest:
                     raise BadInputError(f"expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
         if self.min_radius_m is not None and self.min_radius_m < 20:
-            raise BadInputError(
-                f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}"
-            )
+            raise BadInputError(f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}")
 
     def range_of(self, low: str, high: str, family: str) -> tuple[float, float]:
         """The two named options, with the family's values where they are None.

@@ -85,9 +85,7 @@ class ProceduralEnv(LaneEnv):
         config, family = self.config, FAMILIES[self.setting["family"]]
         slowest, fastest = config.range_of("min_speed_mps", "max_speed_mps", family.name)
         top_speed_mps = float(self._stream("vehicle").uniform(slowest, fastest))
-        self.expert = PurePursuit(
-            LOOK_AHEAD_S * max(fastest, family.max_speed_mps), self.car.rear_slip_s2_per_m
-        )
+        self.expert = PurePursuit(LOOK_AHEAD_S * max(fastest, family.max_speed_mps), self.car.rear_slip_s2_per_m)
         tightest_m, widest_m = config.range_of("min_radius_m", "max_radius_m", family.name)
         self.road: Road = random_road(
             self._stream("road"),
@@ -107,9 +105,7 @@ class ProceduralEnv(LaneEnv):
         atmosphere = draw_atmosphere(self._stream("air"), season, WEATHERS[self.setting["weather"]])
         self.scene = draw_scene(self._stream("appearance"), family, atmosphere, self.config.lane_width_m)
         self.roadside = (
-            RoadsideStretches(
-                self._stream("roadside"), family.roadside, season, self.scene.section, self.road.length_m
-            )
+            RoadsideStretches(self._stream("roadside"), family.roadside, season, self.scene.section, self.road.length_m)
             if self.config.roadside
             else None
         )

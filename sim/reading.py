@@ -34,9 +34,7 @@ def require_folder(path: Path, holding: str) -> None:
         raise BadInputError(f"{path}: the folder is empty; expected {holding}")
 
 
-def read_table(
-    path: Path, columns: Sequence[str], header_if_none: Sequence[str] = ()
-) -> dict[str, list[str]]:
+def read_table(path: Path, columns: Sequence[str], header_if_none: Sequence[str] = ()) -> dict[str, list[str]]:
     """The texts of some columns of a CSV file, one entry a row.
 
     ``header_if_none`` is the header of a file that may come without one.

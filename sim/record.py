@@ -57,14 +57,7 @@ class _Recorder:
         for instant in instants:
             info = instant.info
             label = instant.curvature_per_m
-            row = (
-                instant.i_run,
-                instant.frame,
-                info.get("road_mask"),
-                label,
-                info["speed_mps"],
-                info["dt_s"],
-            )
+            row = (instant.i_run, instant.frame, info.get("road_mask"), label, info["speed_mps"], info["dt_s"])
             self._instants.append(row)
 
     def result(self) -> _Rows:
@@ -119,9 +112,7 @@ def record(
         recorder = partial(_Recorder, Path(scratch) if n_workers > 1 else None)
         groups = drive_episodes(Crew(make_env, ExpertActor, recorder), plans, n_workers, on_seconds)
         rows = [group.watched for group in groups]
-        frames, masks = (
-            np.concatenate(part) for part in zip(*(r.load_pictures() for r in rows), strict=True)
-        )
+        frames, masks = (np.concatenate(part) for part in zip(*(r.load_pictures() for r in rows), strict=True))
     labels, speeds, dt_s = np.concatenate([r.numbers for r in rows]).T
     is_first = np.concatenate([np.diff(r.i_run, prepend=-1) > 0 for r in rows])
     known = np.concatenate([r.mask_known for r in rows])

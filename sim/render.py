@@ -72,11 +72,7 @@ class Renderer:
     """
 
     def __init__(
-        self,
-        camera: Camera,
-        scene: Scene,
-        roadside: Roadside | RoadsideStretches | None,
-        rng: np.random.Generator,
+        self, camera: Camera, scene: Scene, roadside: Roadside | RoadsideStretches | None, rng: np.random.Generator
     ) -> None:
         self.camera, self.scene = camera, scene
         self._atlas = GroundAtlas(scene)
@@ -88,9 +84,7 @@ class Renderer:
         nearest_m = camera.focal_v_px * camera.height_m / (height - 1 - camera.horizon_v_px)
         self._distances_m = np.geomspace(min(NEAR_M, 0.8 * nearest_m), FAR_M, 48)
 
-    def draw(
-        self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float, time_s: float = 0.0
-    ) -> View:
+    def draw(self, road: Road, s_m: float, x_m: float, y_m: float, heading_rad: float, time_s: float = 0.0) -> View:
         """What the camera sees from a pose of the rear axle beside arc length ``s_m``."""
         camera = self.camera
         ahead = self._ahead(road, s_m, x_m, y_m, heading_rad)
@@ -107,9 +101,7 @@ class Renderer:
             # The lens, not the rear axle.
             camera_x_m = x_m + CAMERA_FORWARD_M * math.cos(heading_rad)
             camera_y_m = y_m + CAMERA_FORWARD_M * math.sin(heading_rad)
-            self._objects.draw(
-                picture, class_map, profile, road, s_m, camera_x_m, camera_y_m, heading_rad, time_s
-            )
+            self._objects.draw(picture, class_map, profile, road, s_m, camera_x_m, camera_y_m, heading_rad, time_s)
             lane_mask &= class_map <= SurfaceClass.MARKING
         if self._overlay.is_needed:
             self._overlay.apply(picture, round(time_s * 20.0), heading_rad)
@@ -183,11 +175,7 @@ def _survey_ground(
     for i in range(len(ahead)):
         if n == 0 or ahead[i, FORWARD] > reached_m[n - 1]:
             index = min(int(ahead[i, ARC] * (1 / STEP_M)), len(z_m) - 1)
-            reached_m[n], above_m[n], turn_rad[n] = (
-                ahead[i, FORWARD],
-                z_m[index] - elevation_m,
-                ahead[i, TURN],
-            )
+            reached_m[n], above_m[n], turn_rad[n] = (ahead[i, FORWARD], z_m[index] - elevation_m, ahead[i, TURN])
             n += 1
     reached_m, above_m, turn_rad = reached_m[:n], above_m[:n], turn_rad[:n]
     height, row_px, crest_px = profile[0], profile[1], profile[2]

@@ -50,11 +50,7 @@ class Road:
         i, w = self._place(s_m)
         x, y, heading = self.x_m.item, self.y_m.item, self.heading_rad.item
         x0, y0, heading0 = x(i), y(i), heading(i)
-        return (
-            x0 + w * (x(i + 1) - x0),
-            y0 + w * (y(i + 1) - y0),
-            heading0 + w * (heading(i + 1) - heading0),
-        )
+        return (x0 + w * (x(i + 1) - x0), y0 + w * (y(i + 1) - y0), heading0 + w * (heading(i + 1) - heading0))
 
     def curvature_at(self, s_m: float) -> float:
         """Curvature (1/m) of the centre line at an arc length."""
@@ -107,9 +103,7 @@ class Road:
         return first + w * (values.item(i + 1) - first)
 
 
-def road_from_segments(
-    segments: Sequence[Segment], grade_knots: Sequence[tuple[float, float]] = ((0.0, 0.0),)
-) -> Road:
+def road_from_segments(segments: Sequence[Segment], grade_knots: Sequence[tuple[float, float]] = ((0.0, 0.0),)) -> Road:
     """Lay the segments end to end from the origin, heading along x.
 
     Heading is the exact integral of the piecewise linear curvature; positions are integrated with three
@@ -193,9 +187,7 @@ def random_road(
         total_m += 2 * clothoid_m + arc_m + straight_m
     if elevation_rng is None or max_grade <= 0:
         return road_from_segments(segments)
-    return road_from_segments(
-        segments, _random_grades(elevation_rng, total_m, max_grade, min_vertical_radius_m)
-    )
+    return road_from_segments(segments, _random_grades(elevation_rng, total_m, max_grade, min_vertical_radius_m))
 
 
 def _random_grades(

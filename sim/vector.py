@@ -106,15 +106,11 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         else:
             seeds = list(seed)
         if len(seeds) != self.num_envs:
-            raise BadInputError(
-                f"reset: expected a seed for each of {self.num_envs} worlds, got {len(seeds)}"
-            )
+            raise BadInputError(f"reset: expected a seed for each of {self.num_envs} worlds, got {len(seeds)}")
         infos = self._ask("reset", seeds, options)
         return self._columns["observation"].copy(), self._batched(infos)
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every world one step; one that ended in the step before starts a new episode instead.
 
         Args:
@@ -129,9 +125,7 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise BadInputError(f"step: expected actions of shape {shape}, got {np.shape(actions)}")
         self._columns["action"][:] = actions
         infos = self._ask("step")
-        answers = (
-            self._columns[name].copy() for name in ("observation", "reward", "terminated", "truncated")
-        )
+        answers = (self._columns[name].copy() for name in ("observation", "reward", "terminated", "truncated"))
         return *answers, self._batched(infos)  # type: ignore[return-value]
 
     def render(self) -> tuple[Any, ...]:

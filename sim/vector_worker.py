@@ -134,11 +134,7 @@ class _World:
         """Write the row; what has no column is returned."""
         columns, i = self.columns, self.place
         columns["observation"][i] = observation
-        columns["reward"][i], columns["terminated"][i], columns["truncated"][i] = (
-            reward,
-            terminated,
-            truncated,
-        )
+        columns["reward"][i], columns["terminated"][i], columns["truncated"][i] = (reward, terminated, truncated)
         self.over = terminated or truncated
         for key, (values, known) in self.info_columns.items():
             known[i] = key in info

@@ -141,12 +141,7 @@ def path_curvature_per_m(state: VehicleState, speed_mps: float, config: VehicleC
 
 
 def steady_state(
-    x_m: float,
-    y_m: float,
-    heading_rad: float,
-    curvature_per_m: float,
-    speed_mps: float,
-    config: VehicleConfig,
+    x_m: float, y_m: float, heading_rad: float, curvature_per_m: float, speed_mps: float, config: VehicleConfig
 ) -> VehicleState:
     """The car at a pose in the steady state (linear tyres) of a path curvature.
 
@@ -209,12 +204,7 @@ def tyre_secant_n_per_rad(slip_rad: float, stiffness_n_per_rad: float, grip_n: f
 
 
 def _move(
-    state: VehicleState,
-    target_rad: float,
-    speed_mps: float,
-    h_s: float,
-    n_substeps: int,
-    config: VehicleConfig,
+    state: VehicleState, target_rad: float, speed_mps: float, h_s: float, n_substeps: int, config: VehicleConfig
 ) -> VehicleState:
     """``n_substeps`` of ``h_s`` towards one steering target.
 

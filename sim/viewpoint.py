@@ -31,9 +31,7 @@ class Move:
 def camera_move(forward_m: float, left_m: float, yaw_rad: float, camera_forward_m: float = 0.0) -> Move:
     """Move of a camera that sits ahead of the rear axle, from the move of the axle itself."""
     return Move(
-        forward_m + camera_forward_m * (math.cos(yaw_rad) - 1.0),
-        left_m + camera_forward_m * math.sin(yaw_rad),
-        yaw_rad,
+        forward_m + camera_forward_m * (math.cos(yaw_rad) - 1.0), left_m + camera_forward_m * math.sin(yaw_rad), yaw_rad
     )
 
 
@@ -45,9 +43,7 @@ class Viewpoint:
         height_px, width_px: of the pictures that go out; of the same shape as the camera's.
     """
 
-    def __init__(
-        self, camera: Camera, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX
-    ) -> None:
+    def __init__(self, camera: Camera, height_px: int = FRAME_HEIGHT_PX, width_px: int = FRAME_WIDTH_PX) -> None:
         self.camera, self.height_px, self.width_px = camera, height_px, width_px
         self._coverage = _Homographies(camera.resized(FRAME_HEIGHT_PX, FRAME_WIDTH_PX))
         self._full = _Homographies(camera)

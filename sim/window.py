@@ -66,9 +66,7 @@ class Window:
             return False
 
     def _open(self, picture: np.ndarray) -> None:
-        if sys.platform.startswith("linux") and not (
-            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        ):
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise BadInputError(
                 "render_mode 'human': expected a display, got none (DISPLAY is not set); run it on a desktop, "
                 "under xvfb-run, or take render_mode 'rgb_array'"

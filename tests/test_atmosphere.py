@@ -7,9 +7,7 @@ from sim.weathers import WEATHERS
 
 
 def drawn(season: str, weather: str, n: int = 60) -> list[Atmosphere]:
-    return [
-        draw_atmosphere(np.random.default_rng(seed), SEASONS[season], WEATHERS[weather]) for seed in range(n)
-    ]
+    return [draw_atmosphere(np.random.default_rng(seed), SEASONS[season], WEATHERS[weather]) for seed in range(n)]
 
 
 @pytest.mark.parametrize("weather", WEATHERS)
@@ -53,9 +51,7 @@ def test_atmosphere_snow_lies_in_winter_only_unless_it_falls():
 
 
 def test_atmosphere_exposure_differs_widely_between_days():
-    brightness = [
-        air.light.mean() for weather in ("clear", "overcast", "rain") for air in drawn("summer", weather)
-    ]
+    brightness = [air.light.mean() for weather in ("clear", "overcast", "rain") for air in drawn("summer", weather)]
     assert min(brightness) < 0.65
     assert max(brightness) > 1.3
 

@@ -77,9 +77,7 @@ def test_visual_backprop_of_a_single_layer_is_its_channel_mean():
     policy = TinyPolicy()
     policy.encoder.feature_maps = lambda frames: [torch.relu(policy.encoder.first(frames))]
     attention = visual_backprop(policy, _ramp_frame(), torch.zeros(1, 5))
-    np.testing.assert_allclose(
-        attention[0, 0].numpy(), np.array([0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6]) / 22, atol=1e-6
-    )
+    np.testing.assert_allclose(attention[0, 0].numpy(), np.array([0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6]) / 22, atol=1e-6)
 
 
 def test_visual_backprop_looks_where_the_picture_differs():
@@ -160,9 +158,7 @@ def test_attribution_leaves_no_trace(name, training, policy_class):
 
 
 def test_min_max_scales_each_map_alone_and_makes_a_constant_map_zero():
-    maps = torch.stack(
-        [torch.arange(6.0).reshape(2, 3), torch.full((2, 3), 7.0), torch.tensor([[1.0] * 3, [3.0] * 3])]
-    )
+    maps = torch.stack([torch.arange(6.0).reshape(2, 3), torch.full((2, 3), 7.0), torch.tensor([[1.0] * 3, [3.0] * 3])])
     expected = [[[0, 0.2, 0.4], [0.6, 0.8, 1]], [[0, 0, 0]] * 2, [[0, 0, 0], [1, 1, 1]]]
     torch.testing.assert_close(min_max(maps), torch.tensor(expected))
 

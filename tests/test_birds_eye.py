@@ -39,10 +39,7 @@ def test_birds_eye_shows_the_car_to_scale_forward_up():
     # 4.5 m x 1.8 m at 4 pixels a metre, its rear axle's middle 45 m below the upper edge.
     assert rows.min() == pytest.approx((45 - 3.6) * 4, abs=1)
     assert rows.max() == pytest.approx((45 + 0.9) * 4, abs=1)
-    assert (columns.min(), columns.max()) == (
-        pytest.approx(120 - 3.6, abs=1),
-        pytest.approx(120 + 3.6, abs=1),
-    )
+    assert (columns.min(), columns.max()) == (pytest.approx(120 - 3.6, abs=1), pytest.approx(120 + 3.6, abs=1))
 
 
 def test_birds_eye_shows_offset_and_heading_by_moving_the_world():
@@ -63,13 +60,7 @@ def test_birds_eye_is_the_same_wherever_the_world_lies():
     here = straight_map(trail, (20.0, 0.4, 0.1))
     x_m, y_m = turn @ (20.0, 0.4) + shift
     there = draw_birds_eye(
-        STRAIGHT @ turn.T + shift,
-        5.4,
-        3.2,
-        1.75,
-        (x_m, y_m, 0.1 + angle),
-        trail @ turn.T + shift,
-        size_px=240,
+        STRAIGHT @ turn.T + shift, 5.4, 3.2, 1.75, (x_m, y_m, 0.1 + angle), trail @ turn.T + shift, size_px=240
     )
     assert np.abs(here.astype(int) - there).mean() < 0.1
 
@@ -94,9 +85,7 @@ def test_birds_eye_takes_widths_along_the_road():
 def test_birds_eye_centre_line_may_stand_still():
     where = np.sort(np.concatenate([np.arange(len(STRAIGHT)), np.full(30, 140)]))
     picture = draw_birds_eye(STRAIGHT[where], np.full(len(where), 5.4), 3.2, 1.75, (20.0, 0.0, 0.0), NO_TRAIL)
-    np.testing.assert_array_equal(
-        picture, draw_birds_eye(STRAIGHT, 5.4, 3.2, 1.75, (20.0, 0.0, 0.0), NO_TRAIL)
-    )
+    np.testing.assert_array_equal(picture, draw_birds_eye(STRAIGHT, 5.4, 3.2, 1.75, (20.0, 0.0, 0.0), NO_TRAIL))
     still = draw_birds_eye(STRAIGHT[[140] * 5], 5.4, 3.2, 1.75, (20.0, 0.0, 0.0), NO_TRAIL, size_px=240)
     assert colour_at(still, 20.0, 0.0) == VERGE
 

@@ -4,9 +4,7 @@ import pytest
 from sim.camera import Camera
 from sim.errors import BadInputError
 
-CAMERA = Camera(
-    height_px=60, width_px=90, focal_u_px=80.0, focal_v_px=70.0, horizon_u_px=44.0, horizon_v_px=20.0
-)
+CAMERA = Camera(height_px=60, width_px=90, focal_u_px=80.0, focal_v_px=70.0, horizon_u_px=44.0, horizon_v_px=20.0)
 
 
 def test_camera_left_is_towards_column_zero_and_near_is_low():

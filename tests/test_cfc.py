@@ -148,9 +148,7 @@ def test_wired_cfc_without_its_recurrence_agrees_with_ncps(dtype, tolerance, mod
     outputs, state = core.forward_sequence(features, start, dt_s)
     expected = torch.cat([motor, command, inter], dim=2)
     torch.testing.assert_close(state, expected[:, -1], atol=tolerance, rtol=0)
-    torch.testing.assert_close(
-        outputs, motor * core.readout_weight + core.readout_bias, atol=tolerance, rtol=0
-    )
+    torch.testing.assert_close(outputs, motor * core.readout_weight + core.readout_bias, atol=tolerance, rtol=0)
     masked = 0
     for layer in cell._layers:
         masked += (1 if mode == "pure" else 2) * int((layer.sparsity_mask == 0).sum())
@@ -214,9 +212,7 @@ def test_wired_cfc_agrees_with_its_definition_neuron_by_neuron(mode, wiring):
     features, dt_s = stream(2, 3, wiring.n_inputs, torch.float64)
     state = 0.2 * torch.ones(2, core.wiring.n_neurons, dtype=torch.float64)
     for t in range(3):
-        expected = torch.stack(
-            [slow_wired_step(core, features[b, t], state[b], dt_s[b, t].item()) for b in (0, 1)]
-        )
+        expected = torch.stack([slow_wired_step(core, features[b, t], state[b], dt_s[b, t].item()) for b in (0, 1)])
         _, state = core(features[:, t], state, dt_s[:, t])
         torch.testing.assert_close(state, expected, atol=1e-13, rtol=0)
 
@@ -253,9 +249,7 @@ def test_closed_form_pure_solves_its_linear_equation():
         (slope,) = torch.autograd.grad(x[i], time, retain_graph=True)
         rate = (w.abs() + f.abs())[i].double() * (a[i].double() - x[i])
         assert slope.item() == pytest.approx(rate.item(), rel=1e-6)
-    torch.testing.assert_close(
-        closed_form("pure", heads, decay, torch.tensor([[1e3]]).double())[0], a.double()
-    )
+    torch.testing.assert_close(closed_form("pure", heads, decay, torch.tensor([[1e3]]).double())[0], a.double())
 
 
 def test_closed_form_pure_state_stays_bounded():

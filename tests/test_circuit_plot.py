@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Circle, FancyArrowPatch, PathPatch
 
-from driving.circuit_plot import (
-    EXCITES,
-    INHIBITS,
-    LAYER_X,
-    SUFFIXES,
-    draw_circuit,
-    layer_places,
-    save_circuit,
-)
+from driving.circuit_plot import EXCITES, INHIBITS, LAYER_X, SUFFIXES, draw_circuit, layer_places, save_circuit
 from driving.models.ltc import LTC
 from driving.models.wiring import Wiring, WiringConfig, build_wiring, paper_wiring
 from sim.errors import BadInputError
@@ -45,9 +37,7 @@ def test_circuit_places_are_layers_with_few_crossings():
     assert y[0] == 0
 
 
-@pytest.mark.parametrize(
-    "wiring", [paper_wiring(), build_wiring(WiringConfig("full", n_inputs=3, n_inter=0))]
-)
+@pytest.mark.parametrize("wiring", [paper_wiring(), build_wiring(WiringConfig("full", n_inputs=3, n_inter=0))])
 def test_circuit_places_are_all_different(wiring):
     places = layer_places(wiring)
     every = np.concatenate([places["inputs"], places["neurons"]])
@@ -72,18 +62,14 @@ def test_circuit_width_is_strength():
     lines = lines_of(figure)
     # Weak ones first, each table on its own.
     assert [line.get_linewidth() for line in lines[:2]] == pytest.approx([1.2, 3.0])
-    assert [line.get_linewidth() for line in lines[2:]] == pytest.approx(
-        [0.3 + 2.7 * k / 6 for k in range(1, 7)]
-    )
+    assert [line.get_linewidth() for line in lines[2:]] == pytest.approx([0.3 + 2.7 * k / 6 for k in range(1, 7)])
     assert [colour(line) == EXCITES for line in lines] == [True, False, True, False, True, False, True, False]
 
 
 def test_circuit_colour_is_state():
     figure = draw_circuit(SMALL, states=np.array([1.0, -1.0, 0.0, 7.0, np.nan]))
     circles = [p for p in figure.axes[0].patches if isinstance(p, Circle)][2:]
-    motor, low, rest, high, unknown = (
-        matplotlib.colors.to_hex(circle.get_facecolor()).upper() for circle in circles
-    )
+    motor, low, rest, high, unknown = (matplotlib.colors.to_hex(circle.get_facecolor()).upper() for circle in circles)
     assert motor == high == EXCITES
     assert low == INHIBITS
     assert rest == unknown

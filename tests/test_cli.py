@@ -218,26 +218,11 @@ def test_cli_train_starts_from_a_policy_and_resumes(succeeds, fails, saved_drive
     assert "leave out --core" in fails(
         "train", *small, "--init", saved_policies["lstm"], "--core", "ltc", "--out", tmp_path / "b"
     )
-    assert "only core ltc" in fails(
-        "train", *small, "--core", "lstm", "--initial-c", 3, "--out", tmp_path / "b"
-    )
+    assert "only core ltc" in fails("train", *small, "--core", "lstm", "--initial-c", 3, "--out", tmp_path / "b")
     assert "start without --resume" in fails("train", *small, "--out", tmp_path / "b", "--resume")
 
 
-LIVE = (
-    "--env",
-    "lane/Procedural-v0",
-    "--steps",
-    2,
-    "--batch",
-    2,
-    "--window",
-    4,
-    "--warmup",
-    1,
-    "--threads",
-    1,
-)
+LIVE = ("--env", "lane/Procedural-v0", "--steps", 2, "--batch", 2, "--window", 4, "--warmup", 1, "--threads", 1)
 
 
 def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
@@ -270,12 +255,7 @@ def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):
     out = ("--out", tmp_path / "a")
     assert "none of them" in fails("train", *out)
     assert "got both" in fails("train", *out, *LIVE, "--data", saved_drive)
-    live = (
-        ("--env-option", "hills=false"),
-        ("--episode-seconds", 8),
-        ("--expert-share", 0.25),
-        ("--retries", 0),
-    )
+    live = (("--env-option", "hills=false"), ("--episode-seconds", 8), ("--expert-share", 0.25), ("--retries", 0))
     for option in live:
         assert "for --env only" in fails("train", *out, "--data", saved_drive, *option)
     for name in ("--mirror", "--shift-m", "--yaw-rad"):
@@ -321,9 +301,7 @@ def test_cli_attend_writes_a_video_of_a_drive(succeeds, saved_drive, saved_polic
     assert n_frames(tmp_path / "v.mp4") == 4
 
 
-def test_cli_tables_hold_names_with_brackets_and_whole_headings(
-    succeeds, saved_drive, saved_policies, tmp_path
-):
+def test_cli_tables_hold_names_with_brackets_and_whole_headings(succeeds, saved_drive, saved_policies, tmp_path):
     named = tmp_path / "[bold]p"
     named.symlink_to(saved_policies["lstm"])
     out = succeeds("attend", "--policies", named, "--source", f"{saved_drive}@0:3")
@@ -357,9 +335,7 @@ def test_cli_insight_needs_more_than_its_warm_up(fails, saved_policies):
 def test_cli_circuit_is_drawn(succeeds, saved_policies, saved_drive, tmp_path, rows):
     data = ("--data", f"{saved_drive}{rows}") if rows else ()
     picture = tmp_path / "new" / "circuit.png"
-    assert succeeds("circuit", "--policy", saved_policies["ltc"], "--out", picture, *data) == (
-        f"Written: {picture}\n"
-    )
+    assert succeeds("circuit", "--policy", saved_policies["ltc"], "--out", picture, *data) == (f"Written: {picture}\n")
     assert cv2.imread(str(picture)).shape[2] == 3
 
 
@@ -373,9 +349,7 @@ def test_cli_circuit_refuses_what_it_cannot_draw(fails, saved_policies, tmp_path
 def test_cli_export_writes_a_program(succeeds, fails, saved_policies, tmp_path, monkeypatch):
     policy = saved_policies["ltc"]
     out = succeeds("export", "--policy", policy, "--out", tmp_path / "x", "--format", "torch")
-    assert out.startswith(
-        f"Written: {tmp_path / 'x' / 'policy.pt2'}, {tmp_path / 'x' / 'policy.json'}; largest"
-    )
+    assert out.startswith(f"Written: {tmp_path / 'x' / 'policy.pt2'}, {tmp_path / 'x' / 'policy.json'}; largest")
     assert json.loads((tmp_path / "x" / "policy.json").read_text())["policy"] == "ltc"
     assert "one of onnx, torch" in fails("export", "--policy", policy, "--out", tmp_path, "--format", "tf")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
@@ -424,9 +398,7 @@ def test_cli_env_options_are_numbers_and_booleans_where_they_can_be():
 
 def test_cli_variations_are_all_combinations():
     assert parse_vary(None) == [{}]
-    assert parse_vary(["a=1,x", "b=true,2,y"]) == [
-        {"a": a, "b": b} for a in (1.0, "x") for b in (True, 2.0, "y")
-    ]
+    assert parse_vary(["a=1,x", "b=true,2,y"]) == [{"a": a, "b": b} for a in (1.0, "x") for b in (True, 2.0, "y")]
     for texts in (["a"], ["=1"], ["a="], ["a=1,"], ["a=1,1"], ["a=1", "a=2"]):
         with pytest.raises(BadInputError, match="NAME=V1,V2"):
             parse_vary(texts)
@@ -521,9 +493,7 @@ def test_cli_unknown_commands_and_options_are_errors(fails, saved_drive):
     assert "--data" in fails("test", "--policy", "x", "--data")
     assert "--seconds" in fails("drive", "--policy", "x", "--seconds", "soon")
     assert "--threads" in fails("train", "--data", saved_drive, "--out", "never-written", "--threads", -1)
-    assert "seed must be at least 0" in fails(
-        "train", "--data", saved_drive, "--out", "never-written", "--seed", -1
-    )
+    assert "seed must be at least 0" in fails("train", "--data", saved_drive, "--out", "never-written", "--seed", -1)
 
 
 def test_cli_unknown_policy_is_an_error(fails, saved_drive, tmp_path):
@@ -554,15 +524,11 @@ def test_cli_bad_environment_option_is_an_error(fails, saved_policies, option):
     assert option.split("=")[0] in line
 
 
-@pytest.mark.parametrize(
-    "noise", ["fog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"]
-)
+@pytest.mark.parametrize("noise", ["fog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"])
 def test_cli_bad_noise_is_an_error(fails, saved_policies, saved_drive, noise):
     policy = saved_policies["ltc"]
     assert "noise: expected" in fails("drive", "--policy", policy, "--noise", noise)
-    assert "noise: expected" in fails(
-        "attend", "--policies", policy, "--source", saved_drive, "--noise", noise
-    )
+    assert "noise: expected" in fails("attend", "--policies", policy, "--source", saved_drive, "--noise", noise)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "0.01", "1e9"])
@@ -570,12 +536,8 @@ def test_cli_bad_seconds_are_errors(fails, saved_policies, saved_drive, tmp_path
     policy = saved_policies["ltc"]
     assert "seconds: expected" in fails("drive", "--policy", policy, "--seconds", seconds)
     assert "seconds: expected" in fails("record", "--out", tmp_path / "r", "--seconds", seconds)
-    assert "seconds: expected" in fails(
-        "attend", "--policies", policy, "--source", saved_drive, "--seconds", seconds
-    )
-    assert "seconds: expected" in fails(
-        "demo", "--policy", policy, "--seconds", seconds, "--out", tmp_path / "d"
-    )
+    assert "seconds: expected" in fails("attend", "--policies", policy, "--source", saved_drive, "--seconds", seconds)
+    assert "seconds: expected" in fails("demo", "--policy", policy, "--seconds", seconds, "--out", tmp_path / "d")
 
 
 def test_cli_unknown_core_method_and_format_are_errors(fails, saved_drive, saved_policies, tmp_path):
@@ -619,9 +581,7 @@ def unwritable(request, tmp_path):
     return tmp_path / "file" / "out"
 
 
-def test_cli_place_that_cannot_be_written_is_an_error(
-    fails, unwritable, udacity_sim, saved_policies, saved_drive
-):
+def test_cli_place_that_cannot_be_written_is_an_error(fails, unwritable, udacity_sim, saved_policies, saved_drive):
     policy = saved_policies["ltc"]
     for arguments in (
         ["record", "--out", unwritable, "--seeds", "0:1"],
@@ -783,10 +743,7 @@ IMPORT_DAMAGES = {
     "a missing column": (lambda folder: rewrite_log(folder, ",steering", ",wheel"), "steering"),
     "a word": (lambda folder: rewrite_log(folder, ",0.2,", ",left,"), "'left'"),
     "NaN": (lambda folder: rewrite_log(folder, ",0.2,", ",nan,"), "finite number"),
-    "fewer frames than rows": (
-        lambda folder: sorted((folder / "IMG").glob("center_*"))[-1].unlink(),
-        "row 3",
-    ),
+    "fewer frames than rows": (lambda folder: sorted((folder / "IMG").glob("center_*"))[-1].unlink(), "row 3"),
     "a truncated picture": (cut_picture, "cut short"),
     "no table": (lambda folder: (folder / "driving_log.csv").unlink(), "driving_log.csv"),
 }
@@ -851,10 +808,7 @@ CHECKPOINT_DAMAGES = {
         lambda f: change_weights(f, lambda w: w.update({"core.more": w["core.mu"].clone()})),
         "core.more",
     ),
-    "a wrong shape": (
-        lambda f: change_weights(f, lambda w: w.update({"core.mu": w["core.mu"][:-1]})),
-        "core.mu",
-    ),
+    "a wrong shape": (lambda f: change_weights(f, lambda w: w.update({"core.mu": w["core.mu"][:-1]})), "core.mu"),
     "NaN": (lambda f: change_weights(f, lambda w: w["core.mu"].fill_(float("nan"))), "core.mu"),
     "truncated weights": (truncate_weights, "weights.safetensors"),
     "no weights": (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors"),

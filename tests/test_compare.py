@@ -145,9 +145,7 @@ def test_compare_frame_whose_map_is_empty_is_left_out(make_drive, small_policy):
 def test_compare_drive_is_seen_as_in_the_open_loop_test(make_drive, small_policy, core):
     drive, policy = make_drive(12, gaps=(5,)), small_policy(core, seed=2)
     instants = list(on_drive(policy, drive, None, None, 0))
-    np.testing.assert_allclose(
-        [instant.curvature_per_m for instant in instants], predict(policy, drive), atol=1e-6
-    )
+    np.testing.assert_allclose([instant.curvature_per_m for instant in instants], predict(policy, drive), atol=1e-6)
     np.testing.assert_array_equal(
         np.float32([instant.reference_curvature_per_m for instant in instants]), drive.curvature_per_m
     )
@@ -214,9 +212,7 @@ def test_compare_two_policies_where_a_process_holds_one_world(small_policy, stan
             super()._begin(options, offset_m, heading_error_rad)
 
     policies = {"a": small_policy(seed=3), "b": small_policy("lstm", seed=3)}
-    figures = attend(
-        policies, lambda: Lonely({6: 3}), left_half, seconds=0.3, seed=6, video_path=tmp_path / "v.mp4"
-    )
+    figures = attend(policies, lambda: Lonely({6: 3}), left_half, seconds=0.3, seed=6, video_path=tmp_path / "v.mp4")
     lonely = [panels for panels, _ in shown]
     shown.clear()
     assert figures == attend(
@@ -276,9 +272,7 @@ def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_e
     environments = [stand_in_env({6: 2}), stand_in_env(truncate_at=2 + n_after)]
     waiting = [stand_in_env(), *environments]  # the first one says how many a process may hold
     policies = {"out": small_policy(seed=3), "on": small_policy("lstm", seed=3)}
-    figures = attend(
-        policies, lambda: waiting.pop(0), left_half, seconds=60.0, seed=6, video_path=tmp_path / "v.mp4"
-    )
+    figures = attend(policies, lambda: waiting.pop(0), left_half, seconds=60.0, seed=6, video_path=tmp_path / "v.mp4")
     assert len(shown) == 2 + n_after + 1
     final, _ = shown.pop()  # held at the end
     assert final[0].crashed
@@ -332,9 +326,7 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
     assert all(p.grad is None for p in policy.parameters())
     onlooker = Onlooker(policy, left_half, noisy=False)
     look = next(on_drive(policy, drive, None, None, 0))
-    assert [seen.attention.shape for seen in onlooker.seen([look, dataclasses.replace(look)])] == [
-        (16, 41)
-    ] * 2
+    assert [seen.attention.shape for seen in onlooker.seen([look, dataclasses.replace(look)])] == [(16, 41)] * 2
 
 
 def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):

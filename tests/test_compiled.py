@@ -58,9 +58,7 @@ def scene():
 
 
 def test_compiled_atlas_levels_are_means_over_areas(scene):
-    atlas = np.empty(
-        (sum(N_D >> k for k in range(N_LEVELS_D)), sum(N_S >> k for k in range(N_LEVELS_S))), np.uint32
-    )
+    atlas = np.empty((sum(N_D >> k for k in range(N_LEVELS_D)), sum(N_S >> k for k in range(N_LEVELS_S))), np.uint32)
     colours = painted(scene.ground).colours[0]
     scene.ground.paint(0, atlas[:N_D, :N_S], np.empty((N_D, N_S), np.uint8))
     fill_atlas(atlas)
@@ -91,9 +89,7 @@ def test_compiled_ground_is_what_opencv_samples_from_the_texture(scene):
         wrapped = np.concatenate(
             [ground.colours[tile][:, -1:], ground.colours[tile], ground.colours[tile][:, :1]], axis=1
         )
-        wanted = cv2.remap(
-            wrapped, (map_s + 1).astype(np.float32), map_d.astype(np.float32), cv2.INTER_LINEAR
-        )
+        wanted = cv2.remap(wrapped, (map_s + 1).astype(np.float32), map_d.astype(np.float32), cv2.INTER_LINEAR)
         difference = np.abs(picture.astype(int) - wanted)[tiles == tile]
         # OpenCV weighs in 1/32 of a texel, we in 1/256.
         assert difference.mean() < 1.0
@@ -127,9 +123,7 @@ def test_compiled_kept_code_is_of_the_sources_as_they_are(tmp_path):
         "    return x * FACTOR\n"
     )
     code = "from kept.loop import scaled; print(scaled(2), sum(scaled.stats.cache_hits.values()))"
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(c.__file__).parents[1])])
-    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(c.__file__).parents[1])])}
 
     def run(factor):
         (package / "size.py").write_text(f"FACTOR = {factor}\n")

@@ -14,9 +14,7 @@ def make(dtype=torch.float64, seed=0, **settings):
 
 
 def weights(core):
-    return [
-        x.detach().numpy() for x in (core.input_map.weight, core.recurrent_map.weight, core.input_map.bias)
-    ]
+    return [x.detach().numpy() for x in (core.input_map.weight, core.recurrent_map.weight, core.input_map.bias)]
 
 
 def frames(n_batch=2, n_time=4, seed=1, dtype=torch.float64):
@@ -50,12 +48,7 @@ def test_ctrnn_substeps_converge_to_the_ode_with_first_order():
     w_in, w, b = weights(make())
     drive = w_in @ features[0, 0].numpy() + b
     solved = solve_ivp(
-        lambda t, x: (-x + np.tanh(drive + w @ x)) / 0.1,
-        (0, 0.15),
-        x0,
-        rtol=1e-11,
-        atol=1e-12,
-        method="DOP853",
+        lambda t, x: (-x + np.tanh(drive + w @ x)) / 0.1, (0, 0.15), x0, rtol=1e-11, atol=1e-12, method="DOP853"
     )
     errors = []
     for n_substeps in (20, 40, 80):
@@ -82,15 +75,12 @@ def test_ctrnn_state_is_clipped_where_the_explicit_steps_are_unstable():
     core, (features, _) = make(), frames(2, 30)
     _, state = core.forward_sequence(features, core.initial_state(2), torch.full((2, 30), 3.0).double())
     assert state.abs().max().item() == 5.0
-    _, state = core.forward_sequence(
-        features, core.initial_state(2), torch.full((2, 30), 1e300, dtype=torch.float64)
-    )
+    _, state = core.forward_sequence(features, core.initial_state(2), torch.full((2, 30), 1e300, dtype=torch.float64))
     assert torch.isfinite(state).all()
 
 
 @pytest.mark.parametrize(
-    "setting",
-    [{"n_units": 0}, {"n_substeps": 0}, {"n_substeps": 1.0}, {"tau_s": 0.0}, {"state_limit": float("nan")}],
+    "setting", [{"n_units": 0}, {"n_substeps": 0}, {"n_substeps": 1.0}, {"tau_s": 0.0}, {"state_limit": float("nan")}]
 )
 def test_ctrnn_config_rejects_impossible_settings(setting):
     with pytest.raises(BadInputError, match=next(iter(setting))):

@@ -14,11 +14,7 @@ from sim.errors import BadInputError
 def make_world(render_mode=None):
     # In towns one is slow: within a second even an untrained policy stays on the road.
     return gymnasium.make(
-        "lane/Procedural-v0",
-        render_mode=render_mode,
-        disable_env_checker=True,
-        family="urban",
-        episode_seconds=2.0,
+        "lane/Procedural-v0", render_mode=render_mode, disable_env_checker=True, family="urban", episode_seconds=2.0
     ).unwrapped
 
 

@@ -50,12 +50,7 @@ def assert_same_table(got, expected):
 
 @pytest.mark.parametrize(
     ("n_rows", "height_px", "width_px", "masks", "speed"),
-    [
-        (7, 39, 51, "some", True),
-        (1, 40, 50, "all", False),
-        (2, 17, 33, "none", True),
-        (45, 16, 20, "all", True),
-    ],
+    [(7, 39, 51, "some", True), (1, 40, 50, "all", False), (2, 17, 33, "none", True), (45, 16, 20, "all", True)],
 )
 def test_drive_load_undoes_save(tmp_path, n_rows, height_px, width_px, masks, speed):
     drive = make_drive(n_rows, height_px, width_px, masks, speed)
@@ -109,16 +104,8 @@ def test_drive_of_one_row_has_one_segment_and_a_time_step():
         ("timestamps_s", lambda a: a[[0, 1, 2, 2, 4, 5, 6]], "row 3: timestamp .* later than"),
         ("timestamps_s", lambda a: a[[0, 2, 1, 3, 4, 5, 6]], "row 2: timestamp .* later than"),
         ("curvature_per_m", lambda a: a.astype(np.float64), "curvature_per_m must be float32"),
-        (
-            "curvature_per_m",
-            lambda a: np.where(np.arange(7) == 4, np.float32(np.nan), a),
-            "row 4: curvature_per_m",
-        ),
-        (
-            "curvature_per_m",
-            lambda a: np.where(np.arange(7) == 5, np.float32(-11), a),
-            "row 5: .curvature. must",
-        ),
+        ("curvature_per_m", lambda a: np.where(np.arange(7) == 4, np.float32(np.nan), a), "row 4: curvature_per_m"),
+        ("curvature_per_m", lambda a: np.where(np.arange(7) == 5, np.float32(-11), a), "row 5: .curvature. must"),
         ("speed_mps", lambda a: np.where(np.arange(7) == 1, np.float32(np.inf), a), "row 1: speed_mps"),
         ("frames", lambda a: a.astype(np.float32), "frames must be uint8"),
         ("frames", lambda a: a[:0], "no rows"),
@@ -210,12 +197,8 @@ BREAK = {
     "frames.mp4: cannot be decoded": lambda d: cut_file(d / "frames.mp4", 0.7),
     "frames.mp4: 6 frames, but its table has 7": lambda d: other_video(d, n_rows=6),
     "frames.mp4: more frames than the 7 rows": lambda d: other_video(d, n_rows=8),
-    "frames are 38x52, the camera in drive.json is 39x51": lambda d: other_video(
-        d, height_px=38, width_px=52
-    ),
-    "table.csv: 6 rows, but drive.json says 7": lambda d: edit_table(
-        d, lambda t: t[: t.rindex("\n", 0, -1) + 1]
-    ),
+    "frames are 38x52, the camera in drive.json is 39x51": lambda d: other_video(d, height_px=38, width_px=52),
+    "table.csv: 6 rows, but drive.json says 7": lambda d: edit_table(d, lambda t: t[: t.rindex("\n", 0, -1) + 1]),
     "missing: curvature_per_m": lambda d: edit_table(d, lambda t: t.replace("curvature_per_m", "angle")),
     "row 2: curvature_per_m must be a finite number, got 'left'": lambda d: edit_table(
         d, lambda t: set_field(t, 2, 1, "left")
@@ -223,15 +206,10 @@ BREAK = {
     "row 3: timestamp_s must be a finite number, got 'NaN'": lambda d: edit_table(
         d, lambda t: set_field(t, 3, 0, "NaN")
     ),
-    "row 6: speed_mps must be a finite number, got ''": lambda d: edit_table(
-        d, lambda t: set_field(t, 6, 2, "")
-    ),
+    "row 6: speed_mps must be a finite number, got ''": lambda d: edit_table(d, lambda t: set_field(t, 6, 2, "")),
     "row 4: timestamp .* later": lambda d: edit_table(d, lambda t: set_field(t, 4, 0, "1.0")),
     "row 1 has 2 fields, the header has 3": lambda d: edit_table(
-        d,
-        lambda t: "\n".join(
-            line.rpartition(",")[0] if k == 2 else line for k, line in enumerate(t.split("\n"))
-        ),
+        d, lambda t: "\n".join(line.rpartition(",")[0] if k == 2 else line for k, line in enumerate(t.split("\n")))
     ),
     "a header but no rows": lambda d: edit_table(d, lambda t: t.split("\n")[0] + "\n"),
     "table.csv: needs the columns": lambda d: edit_table(d, lambda t: ""),
@@ -240,9 +218,7 @@ BREAK = {
     "n_frames must be a whole number": lambda d: edit_facts(d, lambda f: f.update(n_frames="7")),
     "camera must have the keys": lambda d: edit_facts(d, lambda f: f["camera"].pop("height_m")),
     "camera: .*height_m": lambda d: edit_facts(d, lambda f: f["camera"].update(height_m=-1)),
-    "vehicle: wheelbase_m must be": lambda d: edit_facts(
-        d, lambda f: f["meta"]["vehicle"].update(wheelbase_m=0)
-    ),
+    "vehicle: wheelbase_m must be": lambda d: edit_facts(d, lambda f: f["meta"]["vehicle"].update(wheelbase_m=0)),
     "meta must have the keys": lambda d: edit_facts(d, lambda f: f["meta"].update(colour="red")),
 }
 

@@ -81,9 +81,7 @@ def test_encoder_even_picture_has_finite_features_and_gradient(encoder):
 def test_encoder_dense_layer_sees_only_its_own_map(encoder):
     frames = torch.rand(2, 3, 78, 200)
     last = encoder.feature_maps(frames)[-1]
-    expected = [
-        torch.relu(last[:, i].flatten(1) @ encoder.dense_weight[i] + encoder.dense_bias[i]) for i in range(8)
-    ]
+    expected = [torch.relu(last[:, i].flatten(1) @ encoder.dense_weight[i] + encoder.dense_bias[i]) for i in range(8)]
     torch.testing.assert_close(encoder(frames), torch.cat(expected, dim=1))
 
 

@@ -103,9 +103,7 @@ def test_workers_error_is_raised_here_as_itself():
 
 
 def test_workers_one_that_is_killed_is_one_line_with_its_seeds():
-    with pytest.raises(
-        WorkerLostError, match=r"ended by itself while it drove seeds \d, \d; .*memory"
-    ) as error:
+    with pytest.raises(WorkerLostError, match=r"ended by itself while it drove seeds \d, \d; .*memory") as error:
         drive_episodes(Crew(PLAIN, DyingActor), plans(4), 2)
     assert "\n" not in str(error.value)
     assert no_worker_is_left()

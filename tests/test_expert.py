@@ -92,10 +92,7 @@ def test_expert_answer_does_not_depend_on_where_the_world_is():
         road.s_m, c * road.x_m - s * road.y_m + shift_x, s * road.x_m + c * road.y_m + shift_y,
         road.heading_rad + angle, road.curvature_per_m, road.z_m, road.grade,
     )  # fmt: skip
-    pose, moved_pose = (
-        (23.0, 1.2, 0.15),
-        (c * 23.0 - s * 1.2 + shift_x, s * 23.0 + c * 1.2 + shift_y, 0.15 + angle),
-    )
+    pose, moved_pose = ((23.0, 1.2, 0.15), (c * 23.0 - s * 1.2 + shift_x, s * 23.0 + c * 1.2 + shift_y, 0.15 + angle))
     answers = [
         PurePursuit(12.0).curvature_per_m(*arguments, 12.0)
         for arguments in ((road, 23.0, *pose), (moved, 23.0, *moved_pose))

@@ -187,17 +187,12 @@ def test_export_equals_pytorch_on_1000_real_frames(name, tmp_path):
         pytest.importorskip(package, reason=f"{package} is not installed")
     if not DRIVES.is_dir():
         pytest.skip(f"the recorded drives {DRIVES} are not there")
-    drive = import_drive(
-        "udacity-ch2", DRIVES / "udacity-ch2" / "a", tmp_path / "a", height_px=78, width_px=200
-    )
+    drive = import_drive("udacity-ch2", DRIVES / "udacity-ch2" / "a", tmp_path / "a", height_px=78, width_px=200)
     assert len(drive) >= 1000
     policy = checkpoint.load(name)
     export(policy, tmp_path / "out", name)
     worst = difference(
-        policy.double(),
-        onnx_step(str(tmp_path / "out" / "policy.onnx")),
-        drive.frames[:1000],
-        drive.dt_s()[:1000],
+        policy.double(), onnx_step(str(tmp_path / "out" / "policy.onnx")), drive.frames[:1000], drive.dt_s()[:1000]
     )
     print(f"{name}: largest difference over 1,000 frames {worst:.1e}")
     assert worst <= TOLERANCE

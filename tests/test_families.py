@@ -60,8 +60,7 @@ def test_families_differ_in_how_they_wind():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"min_radius_m": 0.0}, {"max_grade": float("nan")}, {"min_speed_mps": 99.0}, {"min_lane_width_m": 5.0}],
+    "change", [{"min_radius_m": 0.0}, {"max_grade": float("nan")}, {"min_speed_mps": 99.0}, {"min_lane_width_m": 5.0}]
 )
 def test_families_reject_numbers_that_make_no_road(change):
     with pytest.raises(BadInputError, match=next(iter(change))):
@@ -91,9 +90,7 @@ def test_families_a_new_kind_of_road_is_one_value(monkeypatch):
 
 
 def test_families_a_new_weather_is_one_value(monkeypatch):
-    smog = dataclasses.replace(
-        WEATHERS["overcast"], name="smog", visibility_m=(30.0, 40.0), tint=(1.1, 1.0, 0.8)
-    )
+    smog = dataclasses.replace(WEATHERS["overcast"], name="smog", visibility_m=(30.0, 40.0), tint=(1.1, 1.0, 0.8))
     monkeypatch.setitem(WEATHERS, "smog", smog)
     env = ProceduralEnv(weather="smog")
     env.reset(seed=3)

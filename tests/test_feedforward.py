@@ -16,9 +16,7 @@ from sim.errors import BadInputError
         ("pilotnet", 78, 3_456, 482_619),
     ],
 )
-def test_feedforward_network_has_the_published_number_of_parameters(
-    encoder, height_px, n_features, n_parameters
-):
+def test_feedforward_network_has_the_published_number_of_parameters(encoder, height_px, n_features, n_parameters):
     policy = build_policy(PolicyConfig("feedforward", encoder=encoder, height_px=height_px))
     assert policy.core.config.n_inputs == n_features
     assert sum(p.numel() for p in policy.parameters()) == n_parameters
@@ -26,8 +24,7 @@ def test_feedforward_network_has_the_published_number_of_parameters(
 
 def test_feedforward_pilotnet_maps_have_the_sizes_of_its_paper():
     shapes = [
-        tuple(m.shape[1:])
-        for m in PilotNetEncoder(EncoderConfig(66, 200)).feature_maps(torch.rand(1, 3, 66, 200))
+        tuple(m.shape[1:]) for m in PilotNetEncoder(EncoderConfig(66, 200)).feature_maps(torch.rand(1, 3, 66, 200))
     ]
     assert shapes == [(24, 31, 98), (36, 14, 47), (48, 5, 22), (64, 3, 20), (64, 1, 18)]
 

@@ -149,10 +149,7 @@ def test_importers_udacity_sim_side_cameras_steer_back_to_the_path(tmp_path):
     back = left.curvature_per_m - center.curvature_per_m
     assert np.all(back < 0)  # a car too far left turns right
     np.testing.assert_allclose(right.curvature_per_m - center.curvature_per_m, -back, rtol=1e-4)
-    x_m, radius_m = (
-        10.0,
-        -1 / float(back[0]),
-    )  # the arc it means leads 0.89 m aside at 10 m of straight distance
+    x_m, radius_m = (10.0, -1 / float(back[0]))  # the arc it means leads 0.89 m aside at 10 m of straight distance
     assert x_m**2 / (2 * radius_m) == pytest.approx(0.89, rel=1e-4)
     assert left.frames.mean() > center.frames.mean()  # the left picture, not the centre's
 
@@ -185,11 +182,7 @@ BREAK = [
     (CH2, "row 1: steering_wheel_rad .* got 'nan'", lambda d: rewrite(d / "steering.csv", ",-0.1", ",nan")),
     (CH2, "row 1: steering_wheel_rad .* got 'x'", lambda d: rewrite(d / "steering.csv", ",-0.1", ",x")),
     (CH2, "row 2: frame must be 2, got 7", lambda d: rewrite(d / "steering.csv", "\n2,", "\n7,")),
-    (
-        CH2,
-        "steering.csv: drive: row 2: timestamp",
-        lambda d: rewrite(d / "steering.csv", "1100000000", "1050000000"),
-    ),
+    (CH2, "steering.csv: drive: row 2: timestamp", lambda d: rewrite(d / "steering.csv", "1100000000", "1050000000")),
     (CH2, "center.mp4: 4 frames, but its table has 5", lambda d: write_video(d / "center.mp4", 4)),
     (CH2, "center.mp4: more frames than the 5 rows", lambda d: write_video(d / "center.mp4", 6)),
     (CH2, "frames must be 480x640, got 240x320", lambda d: write_video(d / "center.mp4", 5, 240, 320)),
@@ -202,16 +195,8 @@ BREAK = [
         "row 0 has 6 fields, the header has 7",
         lambda d: rewrite(d / "driving_log.csv", ", 0.5, 0, 0.0", ", 0, 0.0"),
     ),
-    (
-        SIM,
-        "row 2: steering must be .* got 'NaN'",
-        lambda d: rewrite(d / "driving_log.csv", ", 0.25,", ", NaN,"),
-    ),
-    (
-        SIM,
-        "row 2: steering must lie in -1 to 1, got 25",
-        lambda d: rewrite(d / "driving_log.csv", ", 0.25,", ", 25,"),
-    ),
+    (SIM, "row 2: steering must be .* got 'NaN'", lambda d: rewrite(d / "driving_log.csv", ", 0.25,", ", NaN,")),
+    (SIM, "row 2: steering must lie in -1 to 1, got 25", lambda d: rewrite(d / "driving_log.csv", ", 0.25,", ", 25,")),
     (SIM, "row 1: speed must be", lambda d: rewrite(d / "driving_log.csv", ", 10.0", ", fast")),
     (SIM, f"row 2: .*{SIM_PICTURE}: picture cannot be read", lambda d: (d / "IMG" / SIM_PICTURE).unlink()),
     (SIM, f"row 2: .*{SIM_PICTURE}: picture is cut short", lambda d: cut_file(d / "IMG" / SIM_PICTURE)),
@@ -222,36 +207,16 @@ BREAK = [
     (DONKEY, "manifest.json: cannot be read", lambda d: (d / "manifest.json").unlink()),
     (DONKEY, "catalog_1.catalog: row 1 is not JSON", lambda d: cut_file(d / "catalog_1.catalog", 0.9)),
     (DONKEY, "catalog_1.catalog: cannot be read", lambda d: (d / "catalog_1.catalog").unlink()),
-    (
-        DONKEY,
-        "row 1: user/angle must be .* got 'x'",
-        lambda d: rewrite(d / "catalog_0.catalog", ": 0.25", ': "x"'),
-    ),
-    (
-        DONKEY,
-        "row 1: user/angle must be .* got nan",
-        lambda d: rewrite(d / "catalog_0.catalog", ": 0.25", ": NaN"),
-    ),
-    (
-        DONKEY,
-        "record 1 has no 'user/angle'",
-        lambda d: rewrite(d / "catalog_0.catalog", 'user/angle": 0.25', 'a": 0'),
-    ),
+    (DONKEY, "row 1: user/angle must be .* got 'x'", lambda d: rewrite(d / "catalog_0.catalog", ": 0.25", ': "x"')),
+    (DONKEY, "row 1: user/angle must be .* got nan", lambda d: rewrite(d / "catalog_0.catalog", ": 0.25", ": NaN")),
+    (DONKEY, "record 1 has no 'user/angle'", lambda d: rewrite(d / "catalog_0.catalog", 'user/angle": 0.25', 'a": 0')),
     (DONKEY, "row 2: .*3_cam.* cannot be read", lambda d: (d / "images" / "3_cam_image_array_.jpg").unlink()),
     (DONKEY, "row 0: .*0_cam.* is cut short", lambda d: cut_file(d / "images" / "0_cam_image_array_.jpg")),
     (DONKEY, "5 records, but 6 pictures", lambda d: drop_last_line(d / "catalog_1.catalog")),
     (DONKEY, "row 3: timestamp", lambda d: rewrite(d / "catalog_1.catalog", "44866", "44816")),
-    (
-        DONKEY,
-        "all 6 records are deleted",
-        lambda d: rewrite(d / "manifest.json", "[2]", "[0, 1, 2, 3, 4, 5]"),
-    ),
+    (DONKEY, "all 6 records are deleted", lambda d: rewrite(d / "manifest.json", "[2]", "[0, 1, 2, 3, 4, 5]")),
     (DONKEY, "must list the catalogs", lambda d: rewrite(d / "manifest.json", "paths", "files")),
-    (
-        DONKEY,
-        "must be 120x160 .* got 60x80",
-        lambda d: cv2.imwrite(str(d / "images/0_cam_image_array_.jpg"), SMALL),
-    ),
+    (DONKEY, "must be 120x160 .* got 60x80", lambda d: cv2.imwrite(str(d / "images/0_cam_image_array_.jpg"), SMALL)),
 ]
 SMALL = picture(60, 80, 1)
 
@@ -270,9 +235,7 @@ def rename_picture(folder, name):
     rewrite(folder / "driving_log.csv", SIM_PICTURE, name)
 
 
-@pytest.mark.parametrize(
-    ("name", "message", "spoil"), BREAK, ids=[f"{name}: {text}" for name, text, _ in BREAK]
-)
+@pytest.mark.parametrize(("name", "message", "spoil"), BREAK, ids=[f"{name}: {text}" for name, text, _ in BREAK])
 def test_importers_name_the_fault_in_one_line(tmp_path, name, message, spoil):
     src = MAKE[name](tmp_path / "src")
     spoil(src)
@@ -316,8 +279,7 @@ def test_importers_udacity_ch2_real_drive():
 @pytest.mark.external
 def test_importers_udacity_ch2_tables_of_the_whole_real_drive():
     angles = [
-        np.loadtxt(recorded("udacity-ch2") / block / "steering.csv", delimiter=",", skiprows=1)[:, 2]
-        for block in "abc"
+        np.loadtxt(recorded("udacity-ch2") / block / "steering.csv", delimiter=",", skiprows=1)[:, 2] for block in "abc"
     ]
     assert [len(block) for block in angles] == [1560, 1670, 924]
     rms_rad = [float(np.sqrt(np.mean(block**2))) for block in angles]

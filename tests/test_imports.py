@@ -157,21 +157,9 @@ MAY_IMPORT = {
     "driving.noise": set(),
     "driving.video": {"driving.models.wiring", "sim.files"},
     "driving.report": {"driving.noise", "sim.files"},
-    "driving.insight": {
-        "driving.models",
-        "driving.rollout",
-        "sim.conventions",
-        "sim.episodes",
-        "sim.lane_env",
-    },
+    "driving.insight": {"driving.models", "driving.rollout", "sim.conventions", "sim.episodes", "sim.lane_env"},
     "driving.circuit_plot": {"driving.models.wiring", "sim.files"},
-    "driving.export": {
-        "driving.models",
-        "driving.runtime",
-        "sim.camera",
-        "sim.conventions",
-        "sim.files",
-    },
+    "driving.export": {"driving.models", "driving.runtime", "sim.camera", "sim.conventions", "sim.files"},
     "driving.runtime": set(),
 }
 # Numbers and the standard library only: nothing from outside but these.

@@ -63,9 +63,7 @@ def test_trace_equals_the_forward_pass(small_policy, core):
 def test_trace_begins_as_forward_does(small_policy):
     policy = small_policy()
     frames = frames_for(policy, 2, 3)
-    torch.testing.assert_close(
-        trace(policy, frames).states[:, -1], policy(frames)[1].detach(), rtol=0, atol=2e-6
-    )
+    torch.testing.assert_close(trace(policy, frames).states[:, -1], policy(frames)[1].detach(), rtol=0, atol=2e-6)
 
 
 def test_trace_of_a_tiny_circuit_is_what_the_equations_say(tiny):

@@ -12,13 +12,7 @@ from driving.models import checkpoint
 from driving.train import TrainConfig, train
 
 TINY = TrainConfig(
-    n_steps=6,
-    batch=3,
-    window=4,
-    n_warmup=1,
-    checkpoint_every=2,
-    log_every=4,
-    augment=AugmentConfig(light=0.3),
+    n_steps=6, batch=3, window=4, n_warmup=1, checkpoint_every=2, log_every=4, augment=AugmentConfig(light=0.3)
 )
 
 
@@ -67,8 +61,7 @@ def test_learning_curve_of_a_resumed_run_is_that_of_one_never_stopped(small_poli
         train(small_policy(), [make_drive()], config, tmp_path / "part", on_step=stop)
     train(small_policy("ltc", 5), [make_drive()], config, tmp_path / "part", resume=True)
     whole, part = (
-        [(row["step"], row["loss"], row["lr_core"]) for row in rows_of(tmp_path / name)]
-        for name in ("whole", "part")
+        [(row["step"], row["loss"], row["lr_core"]) for row in rows_of(tmp_path / name)] for name in ("whole", "part")
     )
     assert whole == part
 

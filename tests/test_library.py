@@ -10,21 +10,10 @@ import pytest
 from sim import cache_folder as cache_module
 from sim.cache_folder import cache_folder
 from sim.roadside import library as library_module
-from sim.roadside.library import (
-    HEADER_BYTES,
-    MAX_LAMPS,
-    MAX_LEVELS,
-    SLOT_BYTES,
-    Library,
-    library_path,
-)
+from sim.roadside.library import HEADER_BYTES, MAX_LAMPS, MAX_LEVELS, SLOT_BYTES, Library, library_path
 from sim.roadside.sprites import SPRITES, indices, sprite
 
-CAR, TREE, LAMP = (
-    indices("car", "spring")[2] + 7,
-    indices("leafy", "autumn")[1],
-    indices("lamp_post", "spring")[0],
-)
+CAR, TREE, LAMP = (indices("car", "spring")[2] + 7, indices("leafy", "autumn")[1], indices("lamp_post", "spring")[0])
 SOME = [CAR, TREE, LAMP]
 
 

@@ -80,9 +80,7 @@ def test_ltc_initial_values_are_in_the_ranges_of_the_paper():
 
 def test_ltc_begins_straight_under_middling_features():
     ltc = make(LTCConfig(initial_readout_weight=3.0))
-    outputs, _ = ltc.forward_sequence(
-        torch.full((2, 40, 32), 0.5), ltc.initial_state(2), torch.full((2, 40), 0.05)
-    )
+    outputs, _ = ltc.forward_sequence(torch.full((2, 40, 32), 0.5), ltc.initial_state(2), torch.full((2, 40), 0.05))
     assert outputs[:, -1].abs().max() < 1e-4
     assert (ltc.readout_weight == 3.0).all()
 
@@ -99,9 +97,7 @@ def test_ltc_constant_input_settles_at_the_fixed_point_of_the_equation():
     conductance = 0.9 / (1 + math.exp(-4.0 * (x - 0.5)))
     fixed_point = (0.7 * -0.1 + conductance * 1.0) / (0.7 + conductance)
     dt_s = torch.full((1, 60), 0.05, dtype=torch.float64)
-    _, state = ltc.forward_sequence(
-        torch.full((1, 60, 1), x, dtype=torch.float64), ltc.initial_state(1), dt_s
-    )
+    _, state = ltc.forward_sequence(torch.full((1, 60, 1), x, dtype=torch.float64), ltc.initial_state(1), dt_s)
     assert state.item() == pytest.approx(fixed_point, abs=1e-7)
 
 
@@ -240,14 +236,7 @@ def test_ltc_step_agrees_with_ncps(dtype, tolerance, initial_c, form):
     ltc = make(LTCConfig(initial_c=initial_c), seed=5).to(dtype)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():  # away from the initial values, where maps and readout are 1 and 0
-        for name in (
-            "input_weight",
-            "input_bias",
-            "readout_weight",
-            "readout_bias",
-            "e_rev",
-            "sensory_e_rev",
-        ):
+        for name in ("input_weight", "input_bias", "readout_weight", "readout_bias", "e_rev", "sensory_e_rev"):
             parameter = getattr(ltc, name)
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=dtype)
         cell = as_ncps(ltc, dtype)

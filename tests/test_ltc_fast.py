@@ -124,9 +124,7 @@ def test_fast_gradient_agrees_with_finite_differences():
     assert torch.autograd.gradgradcheck(run, inputs, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "subset", [(), ("features",), ("state",), ("dt_s",), ("w_raw",), ("readout_bias", "state")]
-)
+@pytest.mark.parametrize("subset", [(), ("features",), ("state",), ("dt_s",), ("w_raw",), ("readout_bias", "state")])
 def test_fast_gradients_of_any_subset(subset):
     ltc = make(random_wiring(1))
     given = tuple(
@@ -154,9 +152,7 @@ def test_fast_gradient_flows_through_the_state_that_is_carried_on():
         found = torch.autograd.grad(parts.square().sum(), wanted, retain_graph=True, allow_unused=True)
         expected = torch.autograd.grad(one.square().sum(), wanted, retain_graph=True, allow_unused=True)
         for a, b in zip(found, expected, strict=True):
-            torch.testing.assert_close(
-                torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b
-            )
+            torch.testing.assert_close(torch.zeros(()) if a is None else a, torch.zeros(()) if b is None else b)
 
 
 def test_fast_repeated_backward_gives_the_same():
@@ -353,9 +349,7 @@ def test_fast_forward_mode_goes_through_the_plain_form():
     ltc = make(random_wiring(9))
     features, state, dt_s = (x.detach() for x in arguments(ltc))
     with forward_ad.dual_level():
-        outputs, _ = ltc.forward_sequence(
-            forward_ad.make_dual(features, torch.ones_like(features)), state, dt_s
-        )
+        outputs, _ = ltc.forward_sequence(forward_ad.make_dual(features, torch.ones_like(features)), state, dt_s)
         tangent = forward_ad.unpack_dual(outputs).tangent
     small = 1e-6
     with torch.no_grad():

@@ -132,9 +132,7 @@ def test_metadrive_constant_command_traces_its_circle(env, command):
         answers += drive(env, 1, command)
         places.append(env._rear_axle[:2])
     x, y = np.array(places).T
-    (cx, cy, rest), *_ = np.linalg.lstsq(
-        np.column_stack([2 * x, 2 * y, np.ones_like(x)]), x * x + y * y, rcond=None
-    )
+    (cx, cy, rest), *_ = np.linalg.lstsq(np.column_stack([2 * x, 2 * y, np.ones_like(x)]), x * x + y * y, rcond=None)
     path = np.sign(command) / np.sqrt(rest + cx * cx + cy * cy)
     # Geometry alone; the tyres understeer by a little, more with speed.
     assert 0.97 < path / command < 1.0
@@ -308,8 +306,7 @@ def test_metadrive_cars_of_others_drive_and_are_no_road(shared_env, assets_dir):
 
 
 @pytest.mark.parametrize(
-    ("missing", "says"),
-    [("metadrive", 'pip install "liquid-lane[metadrive]"'), ("EGL", "apt install libegl1")],
+    ("missing", "says"), [("metadrive", 'pip install "liquid-lane[metadrive]"'), ("EGL", "apt install libegl1")]
 )
 def test_metadrive_without_extra_or_egl_says_what_to_install(monkeypatch, missing, says):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else object())

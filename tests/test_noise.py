@@ -58,9 +58,7 @@ def test_noise_draws_from_no_other_stream(name):
 @every_corruption
 def test_noise_grows_with_its_severity(name):
     frame = picture(78, 200)
-    changes = [
-        np.abs(CORRUPTIONS[name](frame, s, rng(2)).astype(int) - frame).mean() for s in (0.0, 0.05, 0.4, 0.9)
-    ]
+    changes = [np.abs(CORRUPTIONS[name](frame, s, rng(2)).astype(int) - frame).mean() for s in (0.0, 0.05, 0.4, 0.9)]
     assert changes[0] == 0
     assert changes[1] <= changes[2] < changes[3]
 
@@ -116,9 +114,7 @@ def test_noise_blur_turns_a_step_into_the_gaussian_integral(sigma_px):
     columns = np.arange(61)
     expected = [255 * 0.5 * (1 + math.erf((c - 29.5) / (sigma_px * math.sqrt(2)))) for c in columns]
     result = CORRUPTIONS["blur"](frame, sigma_px, rng())
-    np.testing.assert_allclose(
-        result, np.broadcast_to(np.array(expected)[None, :, None], result.shape), atol=4
-    )
+    np.testing.assert_allclose(result, np.broadcast_to(np.array(expected)[None, :, None], result.shape), atol=4)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 1.0, 3.0])

@@ -59,9 +59,7 @@ def bound_of(name, core):
     if name == "ltc":
         e_rev = torch.cat([core.e_rev, core.sensory_e_rev, core.v_leak]).abs()
         return max(1e-30, e_rev.max().item())
-    return {"lstm": core.config.state_limit if name == "lstm" else 0, "feedforward": float("inf")}.get(
-        name, 1.0
-    )
+    return {"lstm": core.config.state_limit if name == "lstm" else 0, "feedforward": float("inf")}.get(name, 1.0)
 
 
 @pytest.mark.parametrize("name", sorted(CORES))
@@ -94,13 +92,9 @@ def test_numerics_no_gate_state_stays_within_two():
 def ltc_slope(core, features, state):
     """dv/dt in 1/s of the paper's equation, neuron by neuron."""
     v, x = state[0].tolist(), (features * core.input_weight + core.input_bias)[0].tolist()
-    current = [
-        g * (leak - vi) for g, leak, vi in zip(core.g_leak.tolist(), core.v_leak.tolist(), v, strict=True)
-    ]
+    current = [g * (leak - vi) for g, leak, vi in zip(core.g_leak.tolist(), core.v_leak.tolist(), v, strict=True)]
     for prefix, table, values in (("sensory_", core.wiring.sensory, x), ("", core.wiring.synapses, v)):
-        w, sigma, mu, e_rev = (
-            getattr(core, prefix + name).tolist() for name in ("w", "sigma", "mu", "e_rev")
-        )
+        w, sigma, mu, e_rev = (getattr(core, prefix + name).tolist() for name in ("w", "sigma", "mu", "e_rev"))
         for r, (j, i, _) in enumerate(table):
             current[i] += w[r] / (1 + np.exp(-sigma[r] * (values[j] - mu[r]))) * (e_rev[r] - v[i])
     return np.array(current) / np.array(core.c_m.tolist())
@@ -183,8 +177,7 @@ def test_numerics_streams_of_one_signal_agree_to_first_order_in_the_frame_time(n
     core = make(name, seed=5, config=CORES[name][0]())
     finest = state_after(core, times_at(1920))
     error = {
-        rate_hz: (state_after(core, times_at(rate_hz)) - finest).abs().max().item()
-        for rate_hz in (10, 20, 30, 60, 120)
+        rate_hz: (state_after(core, times_at(rate_hz)) - finest).abs().max().item() for rate_hz in (10, 20, 30, 60, 120)
     }
     # First order: halved by twice the rate once the frames are short beside the time constants ...
     assert error[60] / error[120] == pytest.approx(2.0, rel=0.15)
@@ -214,9 +207,7 @@ def test_numerics_vanishing_time_step_keeps_the_state_of_a_differential_equation
     # CfC gives a state at a time, not a flow, so its rates do not converge; the others do not know time.
     core, features = make(name), stream(2, 1)[0][:, 0]
     state = 0.2 * torch.ones_like(core.initial_state(2))
-    moved = [
-        core(features, state, torch.full((2,), dt_s, dtype=torch.float64))[1] - state for dt_s in (1e-9, 0.05)
-    ]
+    moved = [core(features, state, torch.full((2,), dt_s, dtype=torch.float64))[1] - state for dt_s in (1e-9, 0.05)]
     if name in CONTINUOUS:
         assert moved[0].abs().max() < 1e-6 < moved[1].abs().max()
     else:
@@ -246,15 +237,11 @@ def test_numerics_lower_precision_stays_near_double(name, dtype, tolerance):
     assert (outputs.double() - expected).abs().max().item() < tolerance * scale
 
 
-@pytest.mark.parametrize(
-    "name", sorted(CORES.keys() - {"lstm", "gru"})
-)  # PyTorch's cells have no batching rule
+@pytest.mark.parametrize("name", sorted(CORES.keys() - {"lstm", "gru"}))  # PyTorch's cells have no batching rule
 def test_numerics_vmap_over_weights_is_an_ensemble(name):
     members = [Sequence(make(name, seed)) for seed in range(3)]
     features, dt_s = stream(2, 4)
-    weights = {
-        key: torch.stack([member.state_dict()[key] for member in members]) for key in members[0].state_dict()
-    }
+    weights = {key: torch.stack([member.state_dict()[key] for member in members]) for key in members[0].state_dict()}
 
     def run(weights):
         return torch.func.functional_call(members[0], weights, (features, dt_s))

@@ -56,9 +56,7 @@ def flat(camera=CAMERA):
     return ground_profile(camera, distances, np.zeros(48))
 
 
-def drawn(
-    roadside, camera=CAMERA, air=AIR, road=ROAD, s_m=50.0, offset_m=0.0, heading=0.0, time_s=0.0, profile=None
-):
+def drawn(roadside, camera=CAMERA, air=AIR, road=ROAD, s_m=50.0, offset_m=0.0, heading=0.0, time_s=0.0, profile=None):
     """Picture and class map of one frame over plain grey ground."""
     picture = np.full((camera.height_px, camera.width_px, 3), GREY, np.uint8)
     classes = np.full(picture.shape[:2], SurfaceClass.VERGE, np.uint8)
@@ -175,9 +173,7 @@ def test_object_renderer_lets_the_near_hide_the_far():
 def test_object_renderer_sorts_rails_among_the_pictures():
     rail = Barrier(0.0, 300.0, -4.0, 0.0, 1.0, (0.9, 0.1, 0.1), 0.0)
     for lateral, in_front in ((-3.0, True), (-5.0, False)):
-        _, classes = drawn(
-            roadside_of(("chevron", 0, 61.0, lateral, (1.5, 1.5), 0.0), barriers=[rail]), LARGE
-        )
+        _, classes = drawn(roadside_of(("chevron", 0, 61.0, lateral, (1.5, 1.5), 0.0), barriers=[rail]), LARGE)
         u, base = LARGE.project(11.0, lateral)
         seen = classes[round(float(base)) - 4, round(float(u))]
         assert (seen == SurfaceClass.SIGN) == in_front
@@ -191,10 +187,7 @@ def test_object_renderer_hides_what_stands_behind_a_crest():
     picture, classes = drawn(roadside_of(tree), profile=profile)
     crest = float(np.interp(40.0, profile.forward_m, profile.crest_px))
     rows = np.flatnonzero((classes == SurfaceClass.VEGETATION).any(axis=1))
-    base = (
-        CAMERA.horizon_v_px
-        + CAMERA.focal_v_px * (CAMERA.height_m - np.interp(40.0, distances, heights)) / 40.0
-    )
+    base = CAMERA.horizon_v_px + CAMERA.focal_v_px * (CAMERA.height_m - np.interp(40.0, distances, heights)) / 40.0
     assert base > crest + 3  # its foot is hidden
     assert rows.max() == pytest.approx(crest, abs=1.0)
     assert (picture[int(np.ceil(crest + 0.5)) :] == GREY).all()
@@ -206,9 +199,7 @@ def test_object_renderer_hides_what_stands_behind_a_crest():
 @pytest.mark.parametrize("kind", ["rail", "stone_wall"])
 def test_object_renderer_hides_what_runs_behind_a_crest(kind):
     distances = np.geomspace(1.5, 120.0, 200)
-    profile = ground_profile(
-        CAMERA, distances, np.interp(distances, [0, 15, 20, 25, 120], [0, 0, 0.9, 0, -9.0])
-    )
+    profile = ground_profile(CAMERA, distances, np.interp(distances, [0, 15, 20, 25, 120], [0, 0, 0.9, 0, -9.0]))
     if kind == "rail":
         roadside = roadside_of(barriers=[Barrier(85.0, 140.0, -3.0, 0.0, 0.8, (0.9, 0.9, 0.9), 4.0)])
     else:
@@ -296,9 +287,7 @@ def test_object_renderer_light_tints_what_it_falls_on():
 
 
 def test_object_renderer_fades_things_in_before_they_are_drawn_fully():
-    tree = [
-        roadside_of(("conifer", 1, 50.0 + f, 0.0, (8.0, 16.0), 0.0)) for f in (80.0, 91.0, 97.0, FAR_M + 1)
-    ]
+    tree = [roadside_of(("conifer", 1, 50.0 + f, 0.0, (8.0, 16.0), 0.0)) for f in (80.0, 91.0, 97.0, FAR_M + 1)]
     pictures = [drawn(roadside, LARGE)[0].astype(int) for roadside in tree]
     strength = [np.abs(picture - GREY).max() for picture in pictures]
     assert strength[0] > strength[1] > strength[2] > strength[3] == 0
@@ -318,9 +307,7 @@ def test_object_renderer_crops_very_tall_near_things():
 
 
 def test_object_renderer_leaves_out_what_would_stand_on_another_part_of_the_road():
-    bend = road_from_segments(
-        [Segment(40.0, 0.0, 0.0), Segment(94.0, 1 / 30.0, 1 / 30.0), Segment(60.0, 0.0, 0.0)]
-    )
+    bend = road_from_segments([Segment(40.0, 0.0, 0.0), Segment(94.0, 1 / 30.0, 1 / 30.0), Segment(60.0, 0.0, 0.0)])
     free = roadside_of(("leafy", 0, 80.0, -8.0, (5.0, 7.0), 0.0))
     # After half a turn the road comes back 60 m to the left of where it went.
     blocked = roadside_of(("leafy", 0, 25.0, 60.0, (5.0, 7.0), 0.0))

@@ -94,9 +94,7 @@ def test_odometry_curvature_beyond_the_steering_stop_is_taken_as_the_stop():
     np.testing.assert_allclose(path.curvature_per_m, [0.1, -0.1, 0.05])
 
 
-@pytest.mark.parametrize(
-    ("camera", "speed"), [(Camera(), 7.0), (Camera(), 13.0), (Camera().resized(156, 400), 21.0)]
-)
+@pytest.mark.parametrize(("camera", "speed"), [(Camera(), 7.0), (Camera(), 13.0), (Camera().resized(156, 400), 21.0)])
 def test_odometry_speed_of_a_filmed_road_is_known(camera, speed):
     estimate = estimate_speed_mps(filmed(np.full(60, speed), camera))
     assert (estimate.shape, estimate.dtype) == ((60,), np.float32)

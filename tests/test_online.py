@@ -32,9 +32,7 @@ class World(LaneEnv):
     """
 
     def __init__(self, crash_at=None, fail_at=10**9):
-        super().__init__(
-            "world", LaneConfig(episode_seconds=3600.0), VehicleConfig(), Camera().resized(*SIZE)
-        )
+        super().__init__("world", LaneConfig(episode_seconds=3600.0), VehicleConfig(), Camera().resized(*SIZE))
         self.crash_at, self.fail_at = crash_at or {}, fail_at
         self.episodes, self.closed = [], False
 
@@ -352,10 +350,7 @@ def test_online_what_the_expert_crashed_is_not_driven_again(small_policy):
 def test_online_look_is_that_of_recorded_windows():
     frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 11, 3), dtype=np.uint8)  # 2 windows of 5
     strong = AugmentConfig(light=0.7, shadow=1.0)
-    look, rngs = (
-        EpisodeAugmentation(strong, (4, 9), 5),
-        [np.random.default_rng([4, 9, key]) for key in range(2)],
-    )
+    look, rngs = (EpisodeAugmentation(strong, (4, 9), 5), [np.random.default_rng([4, 9, key]) for key in range(2)])
     table, out = data._light_table(rngs[0], 0.7), np.empty((7, 11, 3), np.uint8)
     for window in frames:
         look.begin_window(7, 11)
@@ -432,9 +427,7 @@ def test_online_same_seed_gives_the_same_weights(small_policy, tmp_path):
 
 
 def test_online_training_learns_to_keep_an_easy_lane(small_policy, tmp_path):
-    config = TrainConfig(
-        n_steps=120, batch=8, window=4, n_warmup=1, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN
-    )
+    config = TrainConfig(n_steps=120, batch=8, window=4, n_warmup=1, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN)
     settings = OnlineConfig(episode_seconds=1.0)
     source, _ = make(config, settings)
     losses = []

@@ -28,11 +28,7 @@ def scene(weather: str = "clear", season: str = "summer", seed: int = 2, family:
 
 
 def draw(
-    panorama: Panorama,
-    n_rows: int = 40,
-    heading_rad: float = 0.0,
-    pitch_px: float = 0.0,
-    camera: Camera = CAMERA,
+    panorama: Panorama, n_rows: int = 40, heading_rad: float = 0.0, pitch_px: float = 0.0, camera: Camera = CAMERA
 ) -> tuple[np.ndarray, np.ndarray]:
     picture = np.full((camera.height_px, camera.width_px, 3), 7, np.uint8)
     classes = np.full(picture.shape[:2], 99, np.uint8)
@@ -70,10 +66,7 @@ def test_panorama_turning_left_moves_the_scenery_to_the_right(panorama):
 def test_panorama_goes_once_around_without_a_seam(panorama):
     whole_turn = 2 * np.pi
     for heading_rad in (0.0, 1.3, -2.9):
-        first, again = (
-            draw(panorama, heading_rad=heading_rad),
-            draw(panorama, heading_rad=heading_rad - whole_turn),
-        )
+        first, again = (draw(panorama, heading_rad=heading_rad), draw(panorama, heading_rad=heading_rad - whole_turn))
         np.testing.assert_array_equal(first[0], again[0])
     # The first and the last column of the circle differ no more than other neighbours do.
     picture = panorama._picture[:, : panorama._n_bearings].astype(int)
@@ -111,9 +104,7 @@ def test_panorama_shows_the_low_sun_at_its_bearing():
     air = dataclasses.replace(low.atmosphere, sun_bearing_rad=0.2, light=np.ones(3, np.float32))
     low = dataclasses.replace(low, atmosphere=air, ridges=np.zeros_like(low.ridges))
     picture = draw(Panorama(CAMERA, low, VERGE), heading_rad=0.1)[0].astype(float).sum(-1)
-    blurred = np.array(
-        [[picture[v - 2 : v + 3, u - 2 : u + 3].mean() for u in range(2, 198)] for v in range(2, 24)]
-    )
+    blurred = np.array([[picture[v - 2 : v + 3, u - 2 : u + 3].mean() for u in range(2, 198)] for v in range(2, 24)])
     v, u = np.unravel_index(blurred.argmax(), blurred.shape)
     expected_u = CAMERA.horizon_u_px - 0.1 * CAMERA.focal_u_px
     expected_v = CAMERA.horizon_v_px - SUN_ELEVATION_RAD * CAMERA.focal_v_px
@@ -125,9 +116,7 @@ def test_panorama_fog_takes_the_hills_and_the_far_ground():
     foggy = scene("fog")
     foggy = dataclasses.replace(foggy, atmosphere=dataclasses.replace(foggy.atmosphere, visibility_m=25.0))
     picture = draw(Panorama(CAMERA, foggy, VERGE), 78)[0]
-    np.testing.assert_allclose(
-        picture[60], np.broadcast_to(foggy.atmosphere.horizon * 255, (200, 3)), atol=1.5
-    )
+    np.testing.assert_allclose(picture[60], np.broadcast_to(foggy.atmosphere.horizon * 255, (200, 3)), atol=1.5)
 
 
 def test_panorama_night_sky_has_stars_where_a_clouded_one_has_none():

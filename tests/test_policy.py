@@ -125,9 +125,7 @@ def test_policy_nan_pixel_is_mid_grey():
     assert torch.equal(policy.encode(grey), policy.encode(broken))
 
 
-@pytest.mark.parametrize(
-    ("value", "counts_as"), [(1e30, 4.0), (math.inf, 4.0), (-50.0, -3.0), (-math.inf, -3.0)]
-)
+@pytest.mark.parametrize(("value", "counts_as"), [(1e30, 4.0), (math.inf, 4.0), (-50.0, -3.0), (-math.inf, -3.0)])
 def test_policy_one_wild_pixel_does_not_blank_the_picture(value, counts_as):
     policy, frame = small(), pictures(1, 1)[:, 0]
     near, wild = frame.clone(), frame.clone()

@@ -145,10 +145,7 @@ def test_procedural_each_cause_has_its_own_random_stream():
         return env, env.reset(seed=5)[1]
 
     (env, info), (winding, winding_info) = episode(), episode(max_radius_m=60.0)
-    (fast, fast_info), (astray, _) = (
-        episode(min_speed_mps=9.0, max_speed_mps=9.5),
-        episode(start_offset_m=1.0),
-    )
+    (fast, fast_info), (astray, _) = (episode(min_speed_mps=9.0, max_speed_mps=9.5), episode(start_offset_m=1.0))
     assert not np.array_equal(env.road.heading_rad[:200], winding.road.heading_rad[:200])
     for name in ("speed_mps", "lateral_offset_m", "heading_error_rad"):
         assert info[name] == pytest.approx(winding_info[name], rel=1e-9)
@@ -345,9 +342,7 @@ def test_procedural_without_roadside_nothing_stands_on_the_ground():
     assert env.reset(seed=2)[1]["class_map"].max() <= SurfaceClass.MARKING
     objects = 0
     for seed in range(4):
-        objects += (
-            ProceduralEnv(family="urban").reset(seed=seed)[1]["class_map"] > SurfaceClass.MARKING
-        ).sum()
+        objects += (ProceduralEnv(family="urban").reset(seed=seed)[1]["class_map"] > SurfaceClass.MARKING).sum()
     assert objects > 500
 
 
@@ -409,8 +404,6 @@ def test_procedural_same_seed_gives_the_same_pixels_in_another_process():
     )
     command = [sys.executable, "-c", code]
     root = Path(__file__).parents[1]
-    runs = [
-        subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout for _ in range(2)
-    ]
+    runs = [subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1]
     assert len(runs[0]) > 60

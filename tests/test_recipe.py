@@ -17,13 +17,7 @@ from sim.errors import BadInputError, WorkerLostError
 from sim.processes import context
 
 TINY = TrainConfig(
-    n_steps=4,
-    batch=2,
-    window=4,
-    n_warmup=1,
-    checkpoint_every=2,
-    log_every=2,
-    augment=AugmentConfig(light=0.0),
+    n_steps=4, batch=2, window=4, n_warmup=1, checkpoint_every=2, log_every=2, augment=AugmentConfig(light=0.0)
 )
 
 

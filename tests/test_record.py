@@ -94,8 +94,7 @@ def test_record_seed_of_the_disturbance_is_its_own(restless):
     assert env.episodes[0][0] == SEEDS[0]
     assert other.speed_mps[0] == restless[1].speed_mps[0]  # the episode's car is still the same
     kicks, other_kicks = (
-        executed(watched)[:N_STEPS] - drive.curvature_per_m[:N_STEPS]
-        for watched, drive in (restless, (env, other))
+        executed(watched)[:N_STEPS] - drive.curvature_per_m[:N_STEPS] for watched, drive in (restless, (env, other))
     )
     assert not np.allclose(kicks, other_kicks, atol=1e-6)
 
@@ -136,9 +135,7 @@ def test_record_starts_lie_in_their_ranges():
     assert len({start["along_road_m"] for start in starts}) == 8
     off = [start for start in starts if "lateral_offset_m" in start]
     assert off == starts[1::2]
-    assert all(
-        abs(start["lateral_offset_m"]) <= 0.5 and abs(start["heading_error_rad"]) <= 0.03 for start in off
-    )
+    assert all(abs(start["lateral_offset_m"]) <= 0.5 and abs(start["heading_error_rad"]) <= 0.03 for start in off)
 
 
 def test_record_kicks_have_the_given_lengths_and_intervals(stand_in_env):
@@ -151,9 +148,7 @@ def test_record_kicks_have_the_given_lengths_and_intervals(stand_in_env):
             self.actions = [*getattr(self, "actions", []), curvature_per_m]
 
     env, dt_s, seconds = Remembering(size=(2, 3)), 0.05, 600.0
-    disturbance = Disturbance(
-        max_curvature_per_m=0.02, mean_interval_s=1.5, min_duration_s=0.4, max_duration_s=0.8
-    )
+    disturbance = Disturbance(max_curvature_per_m=0.02, mean_interval_s=1.5, min_duration_s=0.4, max_duration_s=0.8)
     drive = record(lambda: env, [5], seconds, disturbance=disturbance)
     assert set(drive.curvature_per_m) == {np.float32(-0.01)}
     kicks = np.array(env.actions) + 0.01

@@ -23,12 +23,8 @@ from tests.painted_ground import painted as painted_ground
 CAMERA = Camera()
 NEAR_M = 60.0
 STRAIGHT = road_from_segments([Segment(400.0, 0.0, 0.0)])
-LEFT_ARC = road_from_segments(
-    [Segment(40.0, 0.0, 0.0), Segment(100.0, 1 / 80, 1 / 80), Segment(200.0, 0.0, 0.0)]
-)
-RIGHT_ARC = road_from_segments(
-    [Segment(40.0, 0.0, 0.0), Segment(100.0, -1 / 80, -1 / 80), Segment(200.0, 0.0, 0.0)]
-)
+LEFT_ARC = road_from_segments([Segment(40.0, 0.0, 0.0), Segment(100.0, 1 / 80, 1 / 80), Segment(200.0, 0.0, 0.0)])
+RIGHT_ARC = road_from_segments([Segment(40.0, 0.0, 0.0), Segment(100.0, -1 / 80, -1 / 80), Segment(200.0, 0.0, 0.0)])
 
 
 AIR = draw_atmosphere(np.random.default_rng(5), SEASONS["summer"], WEATHERS["clear"])
@@ -54,9 +50,7 @@ def painted(scene: Scene, paved: tuple, beside: tuple, **changes) -> Scene:
 def scene():
     """Red road on green ground under a clear sky."""
     section = CrossSection(lane_width_m=3.4, left_edge_m=5.6, right_edge_m=-2.3)
-    drawn = dataclasses.replace(
-        draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), section=section
-    )
+    drawn = dataclasses.replace(draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), section=section)
     return painted(drawn, (200, 30, 30), (30, 200, 30))
 
 
@@ -81,9 +75,7 @@ def hilly(length_m: float = 400.0, height_m: float = 3.0, wave_m: float = 90.0) 
     return dataclasses.replace(road, z_m=z_m, grade=np.pi * height_m / wave_m * np.sin(phase))
 
 
-def pose(
-    road: Road, s_m: float, offset_m: float = 0.0, heading_rad: float = 0.0
-) -> tuple[float, float, float, float]:
+def pose(road: Road, s_m: float, offset_m: float = 0.0, heading_rad: float = 0.0) -> tuple[float, float, float, float]:
     """Arguments of the renderer for a car beside the centre line: s, x, y, heading."""
     x_m, y_m, heading = road.pose_at(s_m)
     return s_m, x_m - offset_m * np.sin(heading), y_m + offset_m * np.cos(heading), heading + heading_rad
@@ -119,12 +111,8 @@ def near_rows() -> np.ndarray:
 
 
 @pytest.mark.parametrize("road", [STRAIGHT, LEFT_ARC, RIGHT_ARC], ids=["straight", "left", "right"])
-@pytest.mark.parametrize(
-    ("s_m", "offset_m", "heading_rad"), [(30.0, 0.0, 0.0), (50.0, 1.1, -0.05), (70.0, -0.8, 0.08)]
-)
-def test_render_mask_ends_where_the_projected_road_edges_are(
-    renderer, scene, road, s_m, offset_m, heading_rad
-):
+@pytest.mark.parametrize(("s_m", "offset_m", "heading_rad"), [(30.0, 0.0, 0.0), (50.0, 1.1, -0.05), (70.0, -0.8, 0.08)])
+def test_render_mask_ends_where_the_projected_road_edges_are(renderer, scene, road, s_m, offset_m, heading_rad):
     where = pose(road, s_m, offset_m, heading_rad)
     mask = renderer.draw(road, *where).road_mask
     left_px = edge_columns(road, scene.section.left_edge_m, where)
@@ -158,10 +146,7 @@ def test_render_road_coordinates_are_those_of_the_nearest_point_of_the_centre_li
         cx, cy, turn = (np.interp(along, road.s_m, line) for line in (road.x_m, road.y_m, road.heading_rad))
         nearest = ((x[..., None] - cx) ** 2 + (y[..., None] - cy) ** 2).argmin(-1)
         dx, dy, turn = x - cx[nearest], y - cy[nearest], turn[nearest]
-        true_s, true_d = (
-            along[nearest] + dx * np.cos(turn) + dy * np.sin(turn),
-            dy * np.cos(turn) - dx * np.sin(turn),
-        )
+        true_s, true_d = (along[nearest] + dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn))
         close = np.abs(true_d) < 8.0
         assert close.sum() > 300
         pixel_m = forward_m / CAMERA.focal_u_px
@@ -258,9 +243,7 @@ def test_render_hills_show_the_nearest_ground_a_ray_meets(s_m):
 
 def test_render_level_ground_of_a_hilly_road_is_flat():
     level = hilly(height_m=0.0)
-    scene = painted(
-        draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), (200, 30, 30), (30, 200, 30)
-    )
+    scene = painted(draw_scene(np.random.default_rng(5), FAMILIES["country"], CLEAR_AIR), (200, 30, 30), (30, 200, 30))
     drawer = renderer_of(scene)
     np.testing.assert_array_equal(
         drawer.draw(level, *pose(level, 40.0)).picture, drawer.draw(STRAIGHT, *pose(STRAIGHT, 40.0)).picture
@@ -270,17 +253,11 @@ def test_render_level_ground_of_a_hilly_road_is_flat():
 def test_render_haze_fades_the_ground_exponentially_with_its_distance(scene):
     colour, horizon = np.array([204, 128, 26]), np.array([0.4, 0.6, 0.9], np.float32)
     air = dataclasses.replace(CLEAR_AIR, horizon=horizon, visibility_m=50.0)
-    picture = (
-        renderer_of(painted(scene, colour, colour, atmosphere=air))
-        .draw(STRAIGHT, *pose(STRAIGHT, 40.0))
-        .picture
-    )
+    picture = renderer_of(painted(scene, colour, colour, atmosphere=air)).draw(STRAIGHT, *pose(STRAIGHT, 40.0)).picture
     rows = near_rows()
     clear = np.exp(-unproject(CAMERA, 0.0, rows)[0] / 50.0)[:, None, None]
     np.testing.assert_allclose(
-        picture[rows],
-        np.broadcast_to(clear * colour + (1 - clear) * horizon * 255, picture[rows].shape),
-        atol=2.5,
+        picture[rows], np.broadcast_to(clear * colour + (1 - clear) * horizon * 255, picture[rows].shape), atol=2.5
     )
 
 
@@ -334,9 +311,7 @@ def test_render_leaves_road_and_scene_as_they_were(textured):
 def test_render_of_the_mirrored_world_is_the_mirrored_picture(renderer, scene):
     section = CrossSection(3.4, -scene.section.right_edge_m, -scene.section.left_edge_m)
     mirrored = dataclasses.replace(
-        scene,
-        section=section,
-        ground=PaintedGround(scene.ground.colours[:, ::-1], scene.ground.classes[:, ::-1]),
+        scene, section=section, ground=PaintedGround(scene.ground.colours[:, ::-1], scene.ground.classes[:, ::-1])
     )
     s_m, x_m, y_m, heading = pose(LEFT_ARC, 50.0, 0.6, -0.05)
     view = renderer.draw(LEFT_ARC, s_m, x_m, y_m, heading)
@@ -362,8 +337,7 @@ def test_render_of_a_larger_camera_sees_the_same_ground(renderer, scene):
 def test_render_ground_repeats_with_the_period_of_its_texture(textured):
     renderer, rows = renderer_of(textured), near_rows()
     here, later, between = (
-        renderer.draw(STRAIGHT, *pose(STRAIGHT, s_m)).picture[rows].astype(int)
-        for s_m in (40.0, 40.0 + PERIOD_M, 47.0)
+        renderer.draw(STRAIGHT, *pose(STRAIGHT, s_m)).picture[rows].astype(int) for s_m in (40.0, 40.0 + PERIOD_M, 47.0)
     )
     assert np.abs(later - here).mean() < 0.5
     assert np.abs(between - here).mean() > 1.0  # the ground moves under the car
@@ -374,8 +348,7 @@ def test_render_tiles_follow_one_another_in_their_order(scene):
     colours = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)], np.uint8)
     ground = np.broadcast_to(colours[:, None, None], (n_tiles, N_D, N_S, 3)).copy()
     tiles = dataclasses.replace(
-        scene,
-        ground=PaintedGround(ground, np.repeat(scene.ground.classes, n_tiles, axis=0), [0, 2, 1, 0]),
+        scene, ground=PaintedGround(ground, np.repeat(scene.ground.classes, n_tiles, axis=0), [0, 2, 1, 0])
     )
     renderer = renderer_of(tiles)
     for s_m, expected in ((20.0, 0), (90.0, 2), (170.0, 1), (250.0, 0), (20.0 + 4 * PERIOD_M, 0)):

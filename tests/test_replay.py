@@ -112,9 +112,7 @@ def test_replay_shows_what_is_seen_from_beside_the_path(drive):
     assert 0.02 < info["unseen_share"] < 0.25
     state = env.state
     true = picture(state.x_m, state.y_m, state.heading_rad)[:, 50:150]
-    error, unmoved = (
-        np.abs(a[:, 50:150].astype(int) - true).mean() for a in (frame, drive.frames[info["row"]])
-    )
+    error, unmoved = (np.abs(a[:, 50:150].astype(int) - true).mean() for a in (frame, drive.frames[info["row"]]))
     assert error < 0.2 * unmoved
 
 
@@ -235,9 +233,7 @@ def test_replay_start_every_seconds_covers_the_recording(drive):
 
 
 def test_replay_place_and_start_have_streams_of_their_own(drive):
-    near, far = (
-        ReplayEnv(drive=drive, start_offset_m=a, start_heading_rad=b) for a, b in ((0.1, 0.01), (0.4, 0.05))
-    )
+    near, far = (ReplayEnv(drive=drive, start_offset_m=a, start_heading_rad=b) for a, b in ((0.1, 0.01), (0.4, 0.05)))
     for seed in range(5):
         a, b = near.reset(seed=seed)[1], far.reset(seed=seed)[1]
         assert a["row"] == b["row"]
@@ -266,9 +262,7 @@ def test_replay_records_recoveries(drive):
 def test_replay_frames_of_any_size_come_out_at_the_size_of_a_policy(drive):
     large = np.stack([cv2.resize(frame, (400, 156)) for frame in drive.frames[:60]])
     part = dataclasses.replace(drive.rows(0, 60), road_masks=None, road_mask_known=None)
-    env = on_path(
-        dataclasses.replace(part, frames=large, camera=CAMERA.resized(156, 400)), render_mode="rgb_array"
-    )
+    env = on_path(dataclasses.replace(part, frames=large, camera=CAMERA.resized(156, 400)), render_mode="rgb_array")
     frame, _ = env.reset(seed=1, options={"row": 5, "lateral_offset_m": 0.3})
     small, _ = on_path(part).reset(seed=1, options={"row": 5, "lateral_offset_m": 0.3})
     assert np.abs(frame.astype(int) - small).mean() < 3
@@ -330,8 +324,7 @@ def test_replay_rejects_an_option_out_of_range_by_its_name(drive, options):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"row": 130}, {"row": -1}, {"along_road_m": -1.0}, {"lateral_offset_m": float("nan")}, {"x": 1}],
+    "options", [{"row": 130}, {"row": -1}, {"along_road_m": -1.0}, {"lateral_offset_m": float("nan")}, {"x": 1}]
 )
 def test_replay_rejects_a_start_that_cannot_be(drive, options):
     env = on_path(drive)

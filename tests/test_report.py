@@ -60,13 +60,7 @@ def _figures():
             },
         },
         "traces": [
-            {
-                "policy": policy,
-                "noise": noise,
-                "seed": 1001,
-                "time_s": [0.0, 5.0, 10.0],
-                "lateral_offset_m": offsets,
-            }
+            {"policy": policy, "noise": noise, "seed": 1001, "time_s": [0.0, 5.0, 10.0], "lateral_offset_m": offsets}
             for policy, noise, offsets in (
                 ("ltc19", "none", [0.0, 0.9, -0.9]),
                 ("lstm64", "gaussian:0.1", [0.0, math.nan, 9.0]),
@@ -110,43 +104,9 @@ def _page(tmp_path, figures):
 def test_report_contains_every_figure(tmp_path):
     _, page = _page(tmp_path, _figures())
     cells = [word.strip() for word in page.words]
-    expected = [
-        "2.25",
-        "2.75",
-        "2.00",
-        "1.60",
-        "1.50",
-        "2.50",
-        "0.012",
-        "0.049",
-        "0.061",
-        "800",
-        "803",
-        "804",
-    ]
-    expected += [
-        "3",
-        "4",
-        "331",
-        "442",
-        "0.100",
-        "Liquid",
-        "Recurrent",
-        "Clean picture",
-        "Gaussian noise 0.1",
-    ]
-    expected += [
-        "41.2%",
-        "21.3%",
-        "35.1%",
-        "28.4%",
-        "0.617",
-        "240",
-        "239",
-        "liquid-lane demo --out here",
-        "yes",
-        "no",
-    ]
+    expected = ["2.25", "2.75", "2.00", "1.60", "1.50", "2.50", "0.012", "0.049", "0.061", "800", "803", "804"]
+    expected += ["3", "4", "331", "442", "0.100", "Liquid", "Recurrent", "Clean picture", "Gaussian noise 0.1"]
+    expected += ["41.2%", "21.3%", "35.1%", "28.4%", "0.617", "240", "239", "liquid-lane demo --out here", "yes", "no"]
     assert set(expected) <= set(cells)
     assert cells.count("–") == 2  # the two attention figures that are not known
     words = " ".join(" ".join(cells).split())
@@ -184,9 +144,7 @@ def test_report_plot_draws_offsets_in_place(tmp_path):
     first = [tuple(map(float, point.split(","))) for point in lines[0]["points"].split()]
     top, height = float(lanes[0]["y"]), float(lanes[0]["height"])
     # 0, half the half width to the left (up), and as much to the right, at the start, the middle and the end.
-    assert [y for _, y in first] == pytest.approx(
-        [top + height / 2, top + height / 4, top + height * 3 / 4], abs=0.2
-    )
+    assert [y for _, y in first] == pytest.approx([top + height / 2, top + height / 4, top + height * 3 / 4], abs=0.2)
     assert first[1][0] == pytest.approx((first[0][0] + first[2][0]) / 2, abs=0.1)
     # The noisy episode has a step that is not known, ends beyond the plot's edge, and in a crash.
     second = [tuple(map(float, point.split(","))) for point in lines[1]["points"].split()]
@@ -223,10 +181,7 @@ def test_report_finding_tells_the_networks_apart_only_beyond_chance():
         "Recurrent left the lane 2.5 times a km; with 7 crashes in all, a gap of this size may be chance."
         in finding(figures)
     )
-    figures["drive"][2:] = [
-        _entry("ltc19", "Liquid", "fog:1", 2, 2.0),
-        _entry("lstm64", "Recurrent", "fog:1", 20, 2.0),
-    ]
+    figures["drive"][2:] = [_entry("ltc19", "Liquid", "fog:1", 2, 2.0), _entry("lstm64", "Recurrent", "fog:1", 20, 2.0)]
     assert "Fog noise 1: Liquid left the lane 1.0 times a km" in finding(figures)
     assert finding(figures).endswith("on these roads Liquid was the steadier, by more than chance.")
 

@@ -12,9 +12,7 @@ def brute_force(road: Road, x_m: float, y_m: float, s_guess_m: float) -> tuple[f
     dx, dy = x_m - np.interp(s_m, road.s_m, road.x_m), y_m - np.interp(s_m, road.s_m, road.y_m)
     i = int(np.argmin(dx * dx + dy * dy))
     heading = np.interp(s_m[i], road.s_m, road.heading_rad)
-    return float(s_m[i]), float(
-        np.hypot(dx, dy)[i] * np.sign(dy[i] * np.cos(heading) - dx[i] * np.sin(heading))
-    )
+    return float(s_m[i]), float(np.hypot(dx, dy)[i] * np.sign(dy[i] * np.cos(heading) - dx[i] * np.sin(heading)))
 
 
 def test_road_straight_lies_on_the_x_axis():
@@ -49,12 +47,7 @@ def test_road_clothoid_is_the_fresnel_integral(end_curvature):
 
 def test_road_joined_segments_agree_with_a_fine_integration():
     # Joints fall between the stored points, where a step integrates across two laws of curvature.
-    segments = [
-        Segment(7.3, 0.0, 0.03),
-        Segment(11.9, 0.03, 0.03),
-        Segment(9.6, 0.03, -0.02),
-        Segment(5.7, 0.0, 0.0),
-    ]
+    segments = [Segment(7.3, 0.0, 0.03), Segment(11.9, 0.03, 0.03), Segment(9.6, 0.03, -0.02), Segment(5.7, 0.0, 0.0)]
     road = road_from_segments(segments)
     ends = np.cumsum([seg.length_m for seg in segments])
     h = 0.0005
@@ -62,9 +55,7 @@ def test_road_joined_segments_agree_with_a_fine_integration():
     i = np.searchsorted(ends, s_m)
     share = 1 - (ends[i] - s_m) / np.array([seg.length_m for seg in segments])[i]
     k0, k1 = (
-        np.array([getattr(seg, name) for seg in segments])
-        for name in segments[0].__dataclass_fields__
-        if "c" in name
+        np.array([getattr(seg, name) for seg in segments]) for name in segments[0].__dataclass_fields__ if "c" in name
     )
     heading = np.cumsum(k0[i] + share * (k1 - k0)[i]) * h
     at = np.round(road.s_m[1:] / h).astype(int) - 1
@@ -99,9 +90,7 @@ def test_road_locate_agrees_with_brute_force():
         guess_m = s_true_m + rng.uniform(-2.0, 2.0)
         s_m, offset_m, lane_heading = road.locate(x_m, y_m, guess_m)
         s_brute_m, offset_brute_m = brute_force(road, x_m, y_m, guess_m)
-        assert s_m == pytest.approx(
-            s_brute_m, abs=0.02
-        )  # the stored line is a polygon: its corners are flat there
+        assert s_m == pytest.approx(s_brute_m, abs=0.02)  # the stored line is a polygon: its corners are flat there
         assert offset_m == pytest.approx(offset_brute_m, abs=1e-3)
         assert lane_heading == pytest.approx(np.interp(s_m, road.s_m, road.heading_rad), abs=1e-9)
 

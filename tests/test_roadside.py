@@ -52,9 +52,7 @@ def test_roadside_keeps_what_stands_off_the_paved_surfaces(family):
     for seed in SEEDS:
         section, roadside = draw(seed, family)
         stands = (roadside.speed_mps == 0) & (kinds_of(roadside) != "car")
-        solid = np.isin(
-            kinds_of(roadside), ["house", "barn", "board", "round_sign", "triangle_sign", "chevron"]
-        )
+        solid = np.isin(kinds_of(roadside), ["house", "barn", "board", "round_sign", "triangle_sign", "chevron"])
         half_m = 0.5 * roadside.width_m * solid
         right, left = (roadside.lateral_m + half_m)[stands], (roadside.lateral_m - half_m)[stands]
         beside = (right < section.right_edge_m) | (left > section.left_edge_m)
@@ -196,10 +194,7 @@ def test_roadside_is_placed_as_the_car_comes():
     section = draw_section(np.random.default_rng(3), FAMILIES["urban"])
     arguments = FAMILIES["urban"].roadside, SEASONS["summer"], section, 5000.0
     one, other = (RoadsideStretches(np.random.default_rng(3), *arguments) for _ in range(2))
-    forward, backward = (
-        [one.stretch(k) for k in range(25)],
-        [other.stretch(k) for k in reversed(range(25))][::-1],
-    )
+    forward, backward = ([one.stretch(k) for k in range(25)], [other.stretch(k) for k in reversed(range(25))][::-1])
     for first, second in zip(forward, backward, strict=True):
         for field in dataclasses.fields(first):
             if field.name == "barriers":
@@ -226,10 +221,6 @@ def test_roadside_things_of_a_stretch_hardly_leave_it(family):
         for k in range(stretches.n_stretches):
             part = stretches.stretch(k)
             half_m = 0.5 * part.width_m
-            reach_m = np.maximum(
-                k * STRETCH_M - (part.along_m - half_m), part.along_m + half_m - (k + 1) * STRETCH_M
-            )
+            reach_m = np.maximum(k * STRETCH_M - (part.along_m - half_m), part.along_m + half_m - (k + 1) * STRETCH_M)
             assert (reach_m < 60.0).all()
-            assert all(
-                k * STRETCH_M <= b.start_m and b.end_m <= (k + 1) * STRETCH_M + 60.0 for b in part.barriers
-            )
+            assert all(k * STRETCH_M <= b.start_m and b.end_m <= (k + 1) * STRETCH_M + 60.0 for b in part.barriers)

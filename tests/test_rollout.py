@@ -7,14 +7,7 @@ import torch
 
 import sim  # noqa: F401  (registers the environments)
 from driving.noise import CORRUPTIONS, Noise, parse_noise
-from driving.rollout import (
-    PolicyActor,
-    rollout,
-    summarise,
-    timed_rollout,
-    totals,
-    wilson_interval,
-)
+from driving.rollout import PolicyActor, rollout, summarise, timed_rollout, totals, wilson_interval
 from sim import episode_workers
 from sim.episodes import EpisodeLog, EpisodePlan, Run, advance
 from sim.errors import BadInputError
@@ -104,9 +97,7 @@ def test_rollout_summary_by_hand():
 
 
 def test_rollout_seeds_with_a_crash_count_once():
-    logs = [
-        EpisodeLog(seed, lateral_offset_m=[0.0], crashed=seed < 2) for seed in (0, 1, 2) for _ in range(4)
-    ]
+    logs = [EpisodeLog(seed, lateral_offset_m=[0.0], crashed=seed < 2) for seed in (0, 1, 2) for _ in range(4)]
     figures = totals(logs)
     assert (figures["crashes"], figures["crashed_seeds"], figures["n_seeds"]) == (8, 2, 3)
     assert figures["crashed_seeds_95"] == [round(bound, 4) for bound in wilson_interval(2, 3)]
@@ -264,9 +255,7 @@ def test_rollout_closes_every_environment_after_an_exception(straight_policy, st
     assert [env.closed for env in stand_in_env.made] == [True, True]
 
 
-def test_rollout_closes_the_environments_made_before_one_that_cannot_be_made(
-    straight_policy, stand_in_env, one_group
-):
+def test_rollout_closes_the_environments_made_before_one_that_cannot_be_made(straight_policy, stand_in_env, one_group):
     def make():
         if len(stand_in_env.made) == 2:
             raise BadInputError("no third one")
@@ -355,17 +344,7 @@ def test_noise_gaussian_has_the_variance_of_its_severity():
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "gaussian",
-        "gaussian:",
-        "gaussian:x",
-        "gaussian:-1",
-        "gaussian:nan",
-        "gaussian:inf",
-        "fog:1",
-        "blur:1e9",
-        "",
-    ],
+    ["gaussian", "gaussian:", "gaussian:x", "gaussian:-1", "gaussian:nan", "gaussian:inf", "fog:1", "blur:1e9", ""],
 )
 def test_noise_parse_errors_say_what_is_expected(text):
     with pytest.raises(BadInputError, match="noise: expected"):

@@ -342,12 +342,7 @@ def test_donkeycar_pilot_drives_a_vehicle_loop(model_path, capsys):
     frames = iter([grey(110), grey(150), None, grey(150)])
     vehicle.add(types.SimpleNamespace(run=lambda: next(frames)), outputs=["cam/image_array"])
     pilot = DonkeycarPilot(model_path, throttle=0.3, wheelbase_m=0.2, scale=4.0)
-    vehicle.add(
-        pilot,
-        inputs=["cam/image_array"],
-        outputs=["pilot/angle", "pilot/throttle"],
-        run_condition="run_pilot",
-    )
+    vehicle.add(pilot, inputs=["cam/image_array"], outputs=["pilot/angle", "pilot/throttle"], run_condition="run_pilot")
     vehicle.loop_once()  # the person drives
     assert "pilot/angle" not in vehicle.memory
     vehicle.memory["run_pilot"] = True

@@ -24,9 +24,7 @@ def air(season: str = "summer", weather: str = "overcast", seed: int = 1) -> Atm
 
 
 def scene(seed: int, family: str, atmosphere: Atmosphere | None = None, **options):
-    return with_arrays(
-        draw_scene(np.random.default_rng(seed), FAMILIES[family], atmosphere or air(), **options)
-    )
+    return with_arrays(draw_scene(np.random.default_rng(seed), FAMILIES[family], atmosphere or air(), **options))
 
 
 def between(low_m: float, high_m: float) -> np.ndarray:
@@ -58,9 +56,7 @@ def test_scene_section_keeps_the_meaning_of_its_numbers(family):
         half_m = section.lane_width_m / 2
         assert ranges.min_lane_width_m <= section.lane_width_m <= ranges.max_lane_width_m
         assert section.right_edge_m < -half_m < half_m < section.left_edge_m < HALF_WIDTH_M
-        assert all(
-            lane_m > half_m for lane_m in (*section.same_way_m, *section.oncoming_m)
-        )  # traffic keeps right
+        assert all(lane_m > half_m for lane_m in (*section.same_way_m, *section.oncoming_m))  # traffic keeps right
         assert np.diff(section.lanes_m).min(initial=np.inf) >= section.lane_width_m - 1e-9
         assert section.has_kerb == (family == "urban")
         if section.same_way_m and section.oncoming_m:
@@ -116,11 +112,7 @@ def test_scene_every_change_of_a_tile_shows_and_leaves_the_plain_tile_alone(fami
             change(tile, np.random.default_rng(seed), section, style)
             changed += any(
                 (a != b).any()
-                for a, b in (
-                    (tile.paved, kept.paved),
-                    (tile.shade, kept.shade),
-                    (tile.paint.alpha, paint.alpha),
-                )
+                for a, b in ((tile.paved, kept.paved), (tile.shade, kept.shade), (tile.paint.alpha, paint.alpha))
             )
             assert (tile.paved >= kept.paved).all()
         assert changed or not paint.alpha.any(), change.__name__
@@ -205,10 +197,7 @@ def test_scene_markings_are_brighter_than_the_road_they_lie_on():
             road = between(drawn.section.right_edge_m, drawn.section.left_edge_m)
             colours, classes = drawn.ground[0][road].mean(-1), drawn.surface[0][road]
             if (classes == SurfaceClass.MARKING).any():
-                assert (
-                    colours[classes == SurfaceClass.MARKING].mean()
-                    > colours[classes == SurfaceClass.ROAD].mean()
-                )
+                assert colours[classes == SurfaceClass.MARKING].mean() > colours[classes == SurfaceClass.ROAD].mean()
 
 
 def test_scene_hard_shadows_are_cast_in_sun_only():

@@ -92,11 +92,7 @@ def test_speed_of_a_road_driven_backwards_swaps_gaining_and_braking():
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [
-        ((0.0, 3.0), "top_speed_mps"),
-        ((9.0, float("nan")), "lateral"),
-        ((9.0, 3.0, 1.0, -2.0), "deceleration"),
-    ],
+    [((0.0, 3.0), "top_speed_mps"), ((9.0, float("nan")), "lateral"), ((9.0, 3.0, 1.0, -2.0), "deceleration")],
 )
 def test_speed_rejects_bounds_that_are_not_positive(values, name):
     with pytest.raises(BadInputError, match=name):

@@ -29,11 +29,7 @@ def test_sprites_are_premultiplied_pictures_with_soft_edges_and_ever_smaller_cop
         assert (alpha > 250).mean() > 0.015
         # Seen a few pixels high nothing has hard edges; walls without gaps have none at all.
         small = next(mip for mip in mips if mip.shape[0] <= 20)
-        assert (
-            ((small[..., 3] > 20) & (small[..., 3] < 235)).any()
-            or (alpha == 255).all()
-            or kind == "town_front"
-        )
+        assert ((small[..., 3] > 20) & (small[..., 3] < 235)).any() or (alpha == 255).all() or kind == "town_front"
         for larger, smaller in itertools.pairwise(mips):
             ratios = np.array(larger.shape[:2]) / smaller.shape[:2]
             assert (np.abs(np.array(smaller.shape[:2]) * MIP_RATIO - larger.shape[:2]) < 1.3).all(), ratios
@@ -42,9 +38,7 @@ def test_sprites_are_premultiplied_pictures_with_soft_edges_and_ever_smaller_cop
 
 
 def test_sprites_are_the_same_whenever_they_are_painted():
-    chosen = [
-        indices(kind, "autumn")[0] for kind in ("leafy", "car", "house", "town_front", "rock", "tree_row")
-    ]
+    chosen = [indices(kind, "autumn")[0] for kind in ("leafy", "car", "house", "town_front", "rock", "tree_row")]
     before = [sprite.__wrapped__(index).mips[0] for index in chosen]
     for index, picture in zip(chosen, before, strict=True):
         np.testing.assert_array_equal(sprite.__wrapped__(index).mips[0], picture)
@@ -74,9 +68,7 @@ def test_sprites_of_leafy_trees_are_bare_in_winter():
 def test_sprites_of_leafy_trees_are_green_in_summer_and_not_in_autumn():
     greener = []
     for season in ("summer", "autumn"):
-        rgb = np.mean(
-            [sprite(i).mips[0].reshape(-1, 4).sum(axis=0) for i in indices("leafy", season)], axis=0
-        )
+        rgb = np.mean([sprite(i).mips[0].reshape(-1, 4).sum(axis=0) for i in indices("leafy", season)], axis=0)
         greener.append(rgb[1] / rgb[0])
     assert greener[0] > 1.05 > greener[1]
 

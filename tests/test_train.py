@@ -59,9 +59,7 @@ def test_train_loss_by_hand():
     w = [math.exp(0.1 * y) for y in (0, 10, 20, 20)]
     squares = [0.5**2, 1.0**2, 1.0**2, 0.0]  # in units of 0.02 /m
     speed_mps = torch.tensor([[9.0, 10.0, 20.0], [9.0, 0.5, 30.0]])
-    fast = [
-        a * b for a, b in zip(w, (1.0, 4.0, 0.01, 9.0), strict=True)
-    ]  # no frame weighs less than at 1 m/s
+    fast = [a * b for a, b in zip(w, (1.0, 4.0, 0.01, 9.0), strict=True)]  # no frame weighs less than at 1 m/s
 
     def loss_of(weight_exponent, speed_exponent):
         return weighted_squared_error(predicted, target, speed_mps, 0.02, weight_exponent, speed_exponent, 1)
@@ -130,9 +128,7 @@ def test_train_config_rejects_what_cannot_be(fields):
 
 @pytest.mark.parametrize("core", ["ltc", "lstm"])
 def test_train_learns_an_easy_drive(make_drive, small_policy, tmp_path, core):
-    config = TrainConfig(
-        n_steps=60, batch=4, window=4, n_warmup=2, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN
-    )
+    config = TrainConfig(n_steps=60, batch=4, window=4, n_warmup=2, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN)
     losses = []
     policy = small_policy(core)
     before = evaluate(policy, [make_drive(60, seed=3)])["rmse_curvature_per_m"]
@@ -191,9 +187,7 @@ def test_train_resumed_equals_uninterrupted(make_drive, small_policy, tmp_path, 
     assert [path.name for path in (tmp_path / "part").iterdir()] == [RESUME_NAME]
     steps = []
     again = small_policy(core, seed=5)  # first weights do not matter: those of the resume point count
-    metrics = train(
-        again, drives, TINY, tmp_path / "part", resume=True, on_step=lambda step, loss: steps.append(step)
-    )
+    metrics = train(again, drives, TINY, tmp_path / "part", resume=True, on_step=lambda step, loss: steps.append(step))
     assert steps == list(range(stop // 2 * 2, 6))
     assert_same_weights(weights(again), weights(whole))
     for name in ("weights.safetensors", "config.json"):
@@ -243,16 +237,12 @@ def test_train_loss_that_is_not_finite_is_a_clear_error(make_drive, small_policy
     assert not (tmp_path / "out").exists()
 
 
-def test_train_gradient_that_is_not_finite_does_not_reach_the_weights(
-    make_drive, small_policy, tmp_path, monkeypatch
-):
+def test_train_gradient_that_is_not_finite_does_not_reach_the_weights(make_drive, small_policy, tmp_path, monkeypatch):
     policy = small_policy()
     before = weights(policy)
     original = train_module.weighted_squared_error
     # sqrt has an endless slope at 0: the value is finite, its gradient is not.
-    monkeypatch.setattr(
-        train_module, "weighted_squared_error", lambda *args: (0.0 * original(*args)).sqrt() + 1.0
-    )
+    monkeypatch.setattr(train_module, "weighted_squared_error", lambda *args: (0.0 * original(*args)).sqrt() + 1.0)
     with pytest.raises(BadInputError, match=r"finite loss and gradient, got 1\.0 and nan"):
         train(policy, [make_drive()], TINY, tmp_path / "out")
     assert_same_weights(weights(policy), before)
@@ -337,9 +327,7 @@ def test_train_evaluate_by_hand(make_drive, monkeypatch):
     }  # fmt: skip
     assert figures["n_frames"] == 4
     assert figures["rmse_curvature_per_m"] == pytest.approx(0.01 * math.sqrt((1 + 0 + 1 + 4) / 4), rel=1e-5)
-    assert figures["zero_rmse_curvature_per_m"] == pytest.approx(
-        0.01 * math.sqrt((1 + 9 + 0 + 4) / 4), rel=1e-5
-    )
+    assert figures["zero_rmse_curvature_per_m"] == pytest.approx(0.01 * math.sqrt((1 + 9 + 0 + 4) / 4), rel=1e-5)
     expected = np.corrcoef([2, 3, 1, 0], [1, 3, 0, -2])[0, 1]
     assert figures["correlation"] == pytest.approx(expected, abs=1e-5)
     assert all(type(value) in (float, int) for value in figures.values())

@@ -140,8 +140,7 @@ def test_vector_worlds_do_what_single_ones_do():
 
 
 @pytest.mark.parametrize(
-    ("n_workers", "method"),
-    [(1, None), (2, None), (5, None), pytest.param(2, "spawn", marks=pytest.mark.slow)],
+    ("n_workers", "method"), [(1, None), (2, None), (5, None), pytest.param(2, "spawn", marks=pytest.mark.slow)]
 )
 def test_vector_equals_gymnasiums_own(witness, monkeypatch, n_workers, method):
     monkeypatch.setattr(processes, "START_METHOD", method or processes.START_METHOD)
@@ -170,9 +169,7 @@ def test_vector_is_what_make_vec_makes_with_options(monkeypatch):
     spec = copy.deepcopy(gymnasium.spec("lane/Procedural-v0"))
     spec.vector_entry_point = "sim.vector:make_procedural"
     monkeypatch.setitem(gymnasium.registry, "lane/Procedural-v0", spec)
-    envs = gymnasium.make_vec(
-        "lane/Procedural-v0", 2, episode_seconds=0.05, render_mode="rgb_array", n_workers=1
-    )
+    envs = gymnasium.make_vec("lane/Procedural-v0", 2, episode_seconds=0.05, render_mode="rgb_array", n_workers=1)
     try:
         assert isinstance(envs, LaneVectorEnv)
         assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
@@ -197,9 +194,7 @@ def test_vector_is_what_make_vec_makes_with_options(monkeypatch):
 @pytest.mark.parametrize("name", ["procedural", "replay", "metadrive"])
 def test_vector_entry_points_name_their_world(monkeypatch, name):
     seen = {}
-    monkeypatch.setattr(
-        vector, "LaneVectorEnv", lambda *args, **kwargs: seen.update(args=args, kwargs=kwargs)
-    )
+    monkeypatch.setattr(vector, "LaneVectorEnv", lambda *args, **kwargs: seen.update(args=args, kwargs=kwargs))
     getattr(vector, f"make_{name}")(num_envs=3, season="winter")
     assert seen["args"][0].lower() == f"sim:lane/{name}-v0"
     assert (seen["args"][1], seen["kwargs"]) == (3, {"season": "winter"})

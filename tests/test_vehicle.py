@@ -48,9 +48,7 @@ def fine_solve(state, angle_rad, speed_mps, seconds, config, h_s=2e-5):
 
     def rate(q):
         _, _, heading, v_y, r = q
-        f_f = force(
-            math.tan(angle_rad) - (v_y + l_f * r) / v, config.cornering_stiffness_front_n_per_rad, load * l_r
-        )
+        f_f = force(math.tan(angle_rad) - (v_y + l_f * r) / v, config.cornering_stiffness_front_n_per_rad, load * l_r)
         f_r = force(-(v_y - l_r * r) / v, config.cornering_stiffness_rear_n_per_rad, load * l_f)
         c, s, u = math.cos(heading), math.sin(heading), v_y - l_r * r
         return np.array(
@@ -69,13 +67,7 @@ def fine_solve(state, angle_rad, speed_mps, seconds, config, h_s=2e-5):
 
 
 def motion(state):
-    return [
-        state.x_m,
-        state.y_m,
-        state.heading_rad,
-        state.lateral_velocity_mps,
-        state.yaw_rate_rad_s,
-    ]
+    return [state.x_m, state.y_m, state.heading_rad, state.lateral_velocity_mps, state.yaw_rate_rad_s]
 
 
 # Kinematic car
@@ -197,9 +189,7 @@ def test_vehicle_rate_limit_goes_over_into_the_lag_where_both_are_equally_fast()
 @pytest.mark.parametrize("speed_mps", [5.0, 30.0])
 def test_vehicle_steering_has_a_stop(command, speed_mps):
     state = drive(VehicleState(), command, speed_mps, 0.05, VehicleConfig(), 100)
-    assert math.tan(state.road_wheel_angle_rad) / 2.7 == pytest.approx(
-        math.copysign(MAX_CURVATURE_PER_M, command)
-    )
+    assert math.tan(state.road_wheel_angle_rad) / 2.7 == pytest.approx(math.copysign(MAX_CURVATURE_PER_M, command))
 
 
 # Tyres

@@ -9,12 +9,7 @@ from driving.video import Panel, VideoWriter, compose
 from sim.errors import BadInputError
 
 HEIGHT, WIDTH = 48, 64
-WORDS = {
-    "heading": "Two networks",
-    "subtitle": "bright = looked at",
-    "condition": "clean picture",
-    "time_s": 1.5,
-}
+WORDS = {"heading": "Two networks", "subtitle": "bright = looked at", "condition": "clean picture", "time_s": 1.5}
 
 
 def _frames(n_frames):
@@ -201,8 +196,7 @@ def test_compose_wheel_turns_counter_clockwise_for_left():
 
 def test_compose_moves_the_car_to_the_side_of_its_offset():
     centre, left, right = (
-        compose([_panel(lateral_offset_m=offset_m), _panel()], **WORDS)[560:645]
-        for offset_m in (0.0, 0.8, -0.8)
+        compose([_panel(lateral_offset_m=offset_m), _panel()], **WORDS)[560:645] for offset_m in (0.0, 0.8, -0.8)
     )
     middle = 303
     assert _changed_columns(centre, left).mean() < middle < _changed_columns(centre, right).mean()
@@ -250,9 +244,7 @@ def test_compose_without_optional_or_with_extreme_fields_stays_whole(absent, n_p
 def test_compose_cuts_long_words_before_the_badge():
     words = WORDS | {"heading": "word " * 60, "subtitle": "word " * 90}
     frame = compose([_panel(), _panel()], **words)
-    badge_left = np.flatnonzero(
-        (compose([_panel(), _panel()], **WORDS)[16:50] != [14, 17, 23]).any(axis=(0, 2))
-    )
+    badge_left = np.flatnonzero((compose([_panel(), _panel()], **WORDS)[16:50] != [14, 17, 23]).any(axis=(0, 2)))
     badge_left = badge_left[badge_left > 640].min()
     assert (frame[:90, badge_left - 12 : badge_left - 2] == [14, 17, 23]).all()
 
@@ -263,9 +255,7 @@ def test_compose_rejects_another_number_of_panels(n_panels):
         compose([_panel()] * n_panels, **WORDS)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"neurons": np.zeros(7)}, {"neurons": None}, {"max_curvature_per_m": 0.0}], ids=str
-)
+@pytest.mark.parametrize("wrong", [{"neurons": np.zeros(7)}, {"neurons": None}, {"max_curvature_per_m": 0.0}], ids=str)
 def test_panel_rejects_what_cannot_be_drawn(wrong):
     with pytest.raises(ValueError, match=r"must"):
         _panel(**wrong)

@@ -40,9 +40,7 @@ def test_viewpoint_no_move_changes_no_pixel(camera):
     assert not np.shares_memory(same, frame)
 
 
-@pytest.mark.parametrize(
-    "move", [Move(left_m=0.6), Move(yaw_rad=-0.07), Move(forward_m=0.4), Move(-0.3, -0.5, 0.05)]
-)
+@pytest.mark.parametrize("move", [Move(left_m=0.6), Move(yaw_rad=-0.07), Move(forward_m=0.4), Move(-0.3, -0.5, 0.05)])
 @pytest.mark.parametrize("camera", [CAMERA, LARGE])
 def test_viewpoint_shows_what_the_moved_camera_sees(camera, move):
     frame = picture(camera)
@@ -133,17 +131,13 @@ class Painted(gymnasium.Env):
     camera = CAMERA
 
     def reset(self, *, seed=None, options=None):
-        place_m, left_m, yaw_rad = (
-            options[k] for k in ("along_road_m", "lateral_offset_m", "heading_error_rad")
-        )
+        place_m, left_m, yaw_rad = (options[k] for k in ("along_road_m", "lateral_offset_m", "heading_error_rad"))
         frame = picture(CAMERA, place_m + 1.5 * np.cos(yaw_rad), left_m + 1.5 * np.sin(yaw_rad), yaw_rad)
         return frame, {"road_mask": frame[..., 0] > 128}
 
 
 def test_viewpoint_fidelity_of_a_painted_world_is_high_only_when_moved():
-    still, shifted, turned = viewpoint_fidelity(
-        Painted(), [1], [(0.0, 0.0), (0.4, 0.0), (-0.2, 0.05)], (3.0, 8.0)
-    )
+    still, shifted, turned = viewpoint_fidelity(Painted(), [1], [(0.0, 0.0), (0.4, 0.0), (-0.2, 0.05)], (3.0, 8.0))
     assert still["psnr_db"] > 70
     assert (still["ssim"], still["mask_iou"]) == (1.0, 1.0)
     for row in (shifted, turned):

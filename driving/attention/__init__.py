@@ -16,9 +16,6 @@ from driving.models.policy import Policy
 
 Attribution = Callable[[Policy, torch.Tensor, torch.Tensor], torch.Tensor]
 
-ATTRIBUTIONS: dict[str, Attribution] = {
-    "visual_backprop": visual_backprop,
-    "input_gradient": input_gradient,
-}
+ATTRIBUTIONS: dict[str, Attribution] = {"visual_backprop": visual_backprop, "input_gradient": input_gradient}
 
 __all__ = ["ATTRIBUTIONS", "Attribution", "input_gradient", "visual_backprop"]

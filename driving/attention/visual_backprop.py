@@ -22,9 +22,7 @@ def visual_backprop(policy: Policy, frame: torch.Tensor, state: torch.Tensor) ->
     zeros. ``state`` is part of the attribution contract and not used: the method sees the convolutions only.
     """
     with torch.no_grad():
-        layers = [
-            maps.mean(dim=1, keepdim=True) for maps in policy.encoder.feature_maps(frame)
-        ]  # (B, 1, h, w)
+        layers = [maps.mean(dim=1, keepdim=True) for maps in policy.encoder.feature_maps(frame)]  # (B, 1, h, w)
         seen = layers.pop()
         for layer in reversed(layers):
             seen = _upsample(seen, layer.shape[-2:]) * layer

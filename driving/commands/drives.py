@@ -54,9 +54,7 @@ def record_(
     seeds: SeedsOption = "10000:12400",
     seconds: SecondsOption = 1.6,
     seed: Annotated[int, typer.Option(min=0, help="Of the disturbances.")] = 0,
-    recoveries: Annotated[
-        bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")
-    ] = True,
+    recoveries: Annotated[bool, typer.Option(help="Kicks and starts off the middle; labels stay the expert's.")] = True,
     kick_mps2: Annotated[
         float, typer.Option(min=0.0, help="Hardest kick, as lateral acceleration.")
     ] = _KICKS.max_lateral_acceleration_mps2,

@@ -39,8 +39,7 @@ from sim.processes import n_cores
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for video, report and figures.")] = Path("demo-output"),
     policies: Annotated[
-        list[str] | None,
-        typer.Option("--policy", help="Two policies (repeat the option); default: shipped ones."),
+        list[str] | None, typer.Option("--policy", help="Two policies (repeat the option); default: shipped ones.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Unseen roads A:B.")] = "1006:1010",
     seconds: SecondsOption = 20.0,
@@ -130,10 +129,7 @@ def attend_(
         write_json(json, figures)
     share = figures["road_area_share"]
     road = "no road mask known" if share is None else f"the road is {share:.1%} of the picture"
-    print_table(
-        f"{method} on {source}; {road}",
-        [{"policy": name, **row} for name, row in figures["policies"].items()],
-    )
+    print_table(f"{method} on {source}; {road}", [{"policy": name, **row} for name, row in figures["policies"].items()])
 
 
 def insight_(
@@ -189,8 +185,7 @@ def circuit(
     policy: PolicyOption,
     out: Annotated[Path, typer.Option(help="Picture to make: .svg, .png or .pdf.")],
     data: Annotated[
-        str | None,
-        typer.Option(help="Drive FOLDER@A:B: colour the neurons by their states after these rows."),
+        str | None, typer.Option(help="Drive FOLDER@A:B: colour the neurons by their states after these rows.")
     ] = None,
 ) -> None:
     """Draw the circuit of a policy: neurons in layers, synapses by sign and strength.

@@ -24,11 +24,7 @@ def options_from(*configs: type) -> Callable[[Callable[..., T]], Callable[..., T
     """
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
-        own = [
-            p
-            for p in inspect.signature(command, eval_str=True).parameters.values()
-            if p.kind != p.VAR_KEYWORD
-        ]
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
         theirs = [_parameter(field, config) for config in configs for field in _plain_fields(config)]
 
         @functools.wraps(command)

@@ -53,9 +53,7 @@ def drive_(
     seconds: SecondsOption = 60.0,
     noise: NoiseOption = None,
     json: JsonOption = None,
-    video: Annotated[
-        Path | None, typer.Option(help="Write the first episode, with its attention, as mp4.")
-    ] = None,
+    video: Annotated[Path | None, typer.Option(help="Write the first episode, with its attention, as mp4.")] = None,
     env_option: EnvOptionsOption = None,
     vary: Annotated[
         list[str] | None,

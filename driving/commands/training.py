@@ -11,13 +11,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from driving.commands.arguments import (
-    EnvOptionsOption,
-    WorkersOption,
-    check_seconds,
-    check_writable,
-    parse_seeds,
-)
+from driving.commands.arguments import EnvOptionsOption, WorkersOption, check_seconds, check_writable, parse_seeds
 from driving.commands.options import configured, option_name, options_from
 from driving.console import live_table, print_table, progress_bar, shown, table_of
 from driving.data import AugmentConfig
@@ -38,13 +32,9 @@ def train_(
     data: Annotated[
         list[str] | None, typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")
     ] = None,
-    env: Annotated[
-        str | None, typer.Option("--env", help="Instead of drives: train online in this world.")
-    ] = None,
+    env: Annotated[str | None, typer.Option("--env", help="Instead of drives: train online in this world.")] = None,
     env_option: EnvOptionsOption = None,
-    core: Annotated[
-        str | None, typer.Option(help=f"{', '.join(CORES)}; default: ltc, or that of --init.")
-    ] = None,
+    core: Annotated[str | None, typer.Option(help=f"{', '.join(CORES)}; default: ltc, or that of --init.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help=f"Of a new policy: {', '.join(ENCODERS)}; default: shared.")
     ] = None,
@@ -55,16 +45,14 @@ def train_(
     init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
     seeds: Annotated[
-        str | None,
-        typer.Option(help="Instead of --seed: A:B trains several side by side, in folders of their own."),
+        str | None, typer.Option(help="Instead of --seed: A:B trains several side by side, in folders of their own.")
     ] = None,
     workers: WorkersOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0: as many as cores.")] = 0,
     validate_every: Annotated[
         int,
         typer.Option(
-            min=0,
-            help="Drive the validation roads every so many steps, and keep the best policy; 0: keep the last.",
+            min=0, help="Drive the validation roads every so many steps, and keep the best policy; 0: keep the last."
         ),
     ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = AUTO,
@@ -112,9 +100,7 @@ def train_(
         torch.set_num_threads(threads)
     bar, advance = progress_bar("training", training.config.n_steps)
     with bar:
-        metrics = training.run(
-            resume, lambda step, loss: advance(), _print_row if verbose else lambda row: None
-        )
+        metrics = training.run(resume, lambda step, loss: advance(), _print_row if verbose else lambda row: None)
     print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
     if validate:
         print_table("Validation", [metrics["validation"]])
@@ -133,9 +119,7 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool)
 
     def on_row(i: int, row: dict[str, Any]) -> None:
         latest[i] = {"seed": seeds[i], **{name: row[name] for name in SHOWN if row.get(name) is not None}}
-        live.update(
-            table_of("Training", [{name: row.get(name, "") for name in ("seed", *SHOWN)} for row in latest])
-        )
+        live.update(table_of("Training", [{name: row.get(name, "") for name in ("seed", *SHOWN)} for row in latest]))
 
     with live_table() as live:
         run_side_by_side(trainings, n_workers, resume, on_row)
@@ -144,9 +128,7 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool)
     for seed, one in zip(seeds, trainings, strict=True):
         figures = json.loads((one.out / "metrics.json").read_text())
         valid = figures["closed_loop_validation"]
-        rows.append(
-            {"seed": seed, **{key: valid[key] for key in ("crashes", "km", "mean_abs_lateral_offset_m")}}
-        )
+        rows.append({"seed": seed, **{key: valid[key] for key in ("crashes", "km", "mean_abs_lateral_offset_m")}})
     print_table(f"{training.out}: seed {seeds[median]} is the median", rows)
 
 

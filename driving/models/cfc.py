@@ -63,9 +63,7 @@ class CfCConfig:
                 f"cfc: backbone_layers must be a whole number from 0 to 16, got {self.backbone_layers!r}"
             )
         if self.activation not in ACTIVATIONS:
-            raise BadInputError(
-                f"cfc: activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
-            )
+            raise BadInputError(f"cfc: activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         _check_common("cfc", self.mode, self.reference_dt_s)
 
 
@@ -88,9 +86,7 @@ class WiredCfCConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.wired_recurrence, bool):
-            raise BadInputError(
-                f"wired_cfc: wired_recurrence must be true or false, got {self.wired_recurrence!r}"
-            )
+            raise BadInputError(f"wired_cfc: wired_recurrence must be true or false, got {self.wired_recurrence!r}")
         if not self.wired_recurrence and self.wiring.kind not in ("paper", "ncp"):
             raise BadInputError(
                 f"wired_cfc: without wired_recurrence the wiring must be paper or ncp, got {self.wiring.kind}"

@@ -96,9 +96,7 @@ def expand(names: Sequence[str]) -> list[str]:
         if base and which == "all":
             seeds = _seeds(_find(base))
             if not seeds:
-                raise BadInputError(
-                    f"checkpoint: {base} has one policy, not one for each seed; leave out @all"
-                )
+                raise BadInputError(f"checkpoint: {base} has one policy, not one for each seed; leave out @all")
             expanded += [f"{base}@{seed}" for seed in seeds]
         else:
             expanded.append(name)
@@ -107,9 +105,7 @@ def expand(names: Sequence[str]) -> list[str]:
 
 def _seeds(folder: Path) -> list[int]:
     """Of the policies in folders of their own below one that was trained with several."""
-    return sorted(
-        int(path.parent.name) for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdecimal()
-    )
+    return sorted(int(path.parent.name) for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdecimal())
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> Path:

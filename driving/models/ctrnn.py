@@ -35,9 +35,7 @@ class CTRNNConfig:
     def __post_init__(self) -> None:
         check_sizes("ctrnn", self, ("n_inputs", "n_units"))
         if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
-            raise BadInputError(
-                f"ctrnn: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}"
-            )
+            raise BadInputError(f"ctrnn: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}")
         for name in ("tau_s", "state_limit"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -74,9 +72,7 @@ class CTRNNCore(Core):
         limit = self.config.state_limit
         driven = self.input_map(features)  # (B, T, K), the same in every sub-step
         # A step beyond this moves any state past the clip; more would only leave the range of numbers.
-        share = (
-            (dt_s / (self.config.n_substeps * self.config.tau_s)).unsqueeze(-1).clamp(max=1e6)
-        )  # (B, T, 1)
+        share = (dt_s / (self.config.n_substeps * self.config.tau_s)).unsqueeze(-1).clamp(max=1e6)  # (B, T, 1)
         recurrent = self.recurrent_map.weight.T
         states = []
         for driven_t, share_t in zip(driven.unbind(1), share.unbind(1), strict=True):

@@ -32,18 +32,14 @@ class EncoderConfig:
         for name in ("height_px", "width_px"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= MAX_SIDE_PX:
-                raise BadInputError(
-                    f"encoder: {name} must be a whole number from 1 to {MAX_SIDE_PX}, got {value!r}"
-                )
+                raise BadInputError(f"encoder: {name} must be a whole number from 1 to {MAX_SIDE_PX}, got {value!r}")
 
 
 def checked_frames(frames: Tensor, config: EncoderConfig) -> Tensor:
     """The frames themselves, if they are (B, 3, H, W) of this size; ``BadInputError`` otherwise."""
     size = (3, config.height_px, config.width_px)
     if frames.dim() != 4 or tuple(frames.shape[1:]) != size:
-        raise BadInputError(
-            f"encoder: expected frames (B, 3, {size[1]}, {size[2]}), got {tuple(frames.shape)}"
-        )
+        raise BadInputError(f"encoder: expected frames (B, 3, {size[1]}, {size[2]}), got {tuple(frames.shape)}")
     return frames
 
 
@@ -182,9 +178,7 @@ class Encoder(ConvStack):
         super().__init__(config)
         height, width = self.map_sizes(self.config)[-1]
         n_maps, n_positions = self.LAYERS[-1][0], height * width
-        weight = torch.empty(n_maps, n_positions, self.FEATURES_PER_MAP).normal_(
-            std=0.5 / math.sqrt(n_positions)
-        )
+        weight = torch.empty(n_maps, n_positions, self.FEATURES_PER_MAP).normal_(std=0.5 / math.sqrt(n_positions))
         self.dense_weight = nn.Parameter(weight - weight.mean(dim=1, keepdim=True))
         self.dense_bias = nn.Parameter(torch.full((n_maps, self.FEATURES_PER_MAP), 0.5))
 

@@ -54,13 +54,9 @@ class FeedforwardConfig:
     def __post_init__(self) -> None:
         check_sizes("feedforward", self, ("n_inputs",))
         if not isinstance(self.layers, str) or not re.fullmatch(r"[1-9]\d{0,3}(-[1-9]\d{0,3})*", self.layers):
-            raise BadInputError(
-                f"feedforward: layers must be units joined by '-', like 1000-100, got {self.layers!r}"
-            )
+            raise BadInputError(f"feedforward: layers must be units joined by '-', like 1000-100, got {self.layers!r}")
         if max(self.n_units) > MAX_UNITS or len(self.n_units) > 16:
-            raise BadInputError(
-                f"feedforward: layers must be at most 16 of {MAX_UNITS} units, got {self.layers}"
-            )
+            raise BadInputError(f"feedforward: layers must be at most 16 of {MAX_UNITS} units, got {self.layers}")
         if not isinstance(self.output_bias, bool):
             raise BadInputError(f"feedforward: output_bias must be true or false, got {self.output_bias!r}")
 

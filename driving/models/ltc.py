@@ -143,9 +143,7 @@ class LTC(Core):
         self._buffer("recurrent_source", _one_hot(self.wiring.synapses[:, 0], n_neurons).T)  # (K, R)
         self._buffer("recurrent_target", _one_hot(self.wiring.synapses[:, 1], n_neurons))  # (R, K)
         both = np.concatenate([self.wiring.sensory, self.wiring.synapses])
-        self._buffer(
-            "synapse_table", torch.tensor(both[:, :2].T, dtype=torch.int32)
-        )  # (2, S + R), for ltc_fast
+        self._buffer("synapse_table", torch.tensor(both[:, :2].T, dtype=torch.int32))  # (2, S + R), for ltc_fast
         self._buffer("motor", torch.tensor([i for i, r in enumerate(self.wiring.role) if r == "motor"]))
 
         self._centre_readout()
@@ -219,9 +217,7 @@ class LTC(Core):
         weighted, conductance = self._sensory_sums(features)  # (B, T, K) each
         g_leak = self.g_leak
         # All that stays the same during a frame, for every frame at once.
-        held = torch.cat(
-            [weighted + g_leak * self.v_leak, conductance + g_leak + c + self.EPS], dim=-1
-        )  # (B, T, 2K)
+        held = torch.cat([weighted + g_leak * self.v_leak, conductance + g_leak + c + self.EPS], dim=-1)  # (B, T, 2K)
         states = []
         for c_t, held_t in zip(c.unbind(1), held.unbind(1), strict=True):
             for _ in range(self.config.n_substeps):
@@ -259,9 +255,7 @@ class LTC(Core):
             slopes.append((w * sigma * s * (1 - s) * drive).abs())
             current = current.index_add(-1, target, currents[-1])
             total = total.index_add(-1, target, w * s)
-        sensitivities = (
-            slope / total[..., target] for slope, (_, target, *_) in zip(slopes, kinds, strict=True)
-        )
+        sensitivities = (slope / total[..., target] for slope, (_, target, *_) in zip(slopes, kinds, strict=True))
         return SynapseTrace(current, self.c_m / total, *currents, *sensitivities)
 
     def _sensory_sums(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -283,9 +277,7 @@ class LTC(Core):
     @staticmethod
     def _substep(state: Tensor, c: Tensor, held: Tensor, recurrent: _Recurrent) -> Tensor:
         """One fused semi-implicit Euler step of the state (B, K); c (B, K), held (B, 2K)."""
-        activation = torch.sigmoid(
-            torch.addmm(recurrent.threshold, state, recurrent.source, beta=-1)
-        )  # (B, R)
+        activation = torch.sigmoid(torch.addmm(recurrent.threshold, state, recurrent.source, beta=-1))  # (B, R)
         numerator, denominator = torch.addmm(held, activation, recurrent.target).chunk(2, dim=1)
         return torch.addcmul(numerator, c, state) / denominator
 

@@ -36,11 +36,7 @@ CORES: dict[str, tuple[type[Any], type[Any]]] = {
 }
 """Every core by name: its configuration and its class. A core added here is tested by being here."""
 
-ENCODERS: dict[str, type[ConvStack]] = {
-    "shared": Encoder,
-    "cnn": PaperCNNEncoder,
-    "pilotnet": PilotNetEncoder,
-}
+ENCODERS: dict[str, type[ConvStack]] = {"shared": Encoder, "cnn": PaperCNNEncoder, "pilotnet": PilotNetEncoder}
 """Every encoder by name: the head that all cores share, and those of two networks without memory."""
 
 HEADS = {"shared": ("100-50-10", True), "cnn": ("1000-100", False), "pilotnet": ("100-50-10", True)}
@@ -86,9 +82,7 @@ class PolicyConfig:
         if self.core_config is None:
             object.__setattr__(self, "core_config", self._default_core_config(n_features))
         if type(self.core_config) is not config_class:
-            raise BadInputError(
-                f"policy: core {self.core} needs a {config_class.__name__}, got {self.core_config!r}"
-            )
+            raise BadInputError(f"policy: core {self.core} needs a {config_class.__name__}, got {self.core_config!r}")
         if self.core_config.n_inputs != n_features:
             raise BadInputError(
                 f"policy: encoder {self.encoder} gives {n_features} features, but the settings of core "

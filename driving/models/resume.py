@@ -53,9 +53,7 @@ def load_resume(policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any]
         raise BadInputError(
             f"{path}: expected the settings and drives of the stopped run, got others; repeat its command"
         )
-    policy.load_state_dict(
-        {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
-    )
+    policy.load_state_dict({k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")})
     plain = optimizer.state_dict()
     plain["state"] = {}
     for name, tensor in tensors.items():

@@ -88,18 +88,12 @@ class Stepper:
         if self._session is None:
             device = next(self.policy.parameters()).device
             return self.policy.encode(to_tensor(frames).to(device))
-        return torch.from_numpy(
-            self._session.run(None, {"whitened": _whitened(np.ascontiguousarray(frames))})[0]
-        )
+        return torch.from_numpy(self._session.run(None, {"whitened": _whitened(np.ascontiguousarray(frames))})[0])
 
 
 def _filled(rows: Tensor) -> Tensor:
     """``N_ROWS`` rows, the first one again where there are fewer."""
-    return (
-        rows
-        if len(rows) == N_ROWS
-        else torch.cat([rows, rows[:1].expand(N_ROWS - len(rows), *rows.shape[1:])])
-    )
+    return rows if len(rows) == N_ROWS else torch.cat([rows, rows[:1].expand(N_ROWS - len(rows), *rows.shape[1:])])
 
 
 @compiled
@@ -154,17 +148,10 @@ def _model(layers: Sequence[Convolution], height_px: int, width_px: int) -> byte
     for i, layer in enumerate(layers):
         names = [f"weight{i}", f"bias{i}"]
         tensors = (layer.weight, layer.bias)
-        weights += [
-            numpy_helper.from_array(t.numpy(force=True), n) for t, n in zip(tensors, names, strict=True)
-        ]
+        weights += [numpy_helper.from_array(t.numpy(force=True), n) for t, n in zip(tensors, names, strict=True)]
         nodes.append(
             helper.make_node(
-                "Conv",
-                [x, *names],
-                [f"sum{i}"],
-                strides=[layer.stride] * 2,
-                pads=layer.padding,
-                group=layer.groups,
+                "Conv", [x, *names], [f"sum{i}"], strides=[layer.stride] * 2, pads=layer.padding, group=layer.groups
             )
         )
         x = f"map{i}"

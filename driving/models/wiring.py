@@ -208,9 +208,7 @@ class WiringConfig:
         ):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise BadInputError(
-                    f"wiring: {name} must be a whole number from {low} to {high}, got {value!r}"
-                )
+                raise BadInputError(f"wiring: {name} must be a whole number from {low} to {high}, got {value!r}")
         if not (isinstance(self.sparsity, (int, float)) and 0 <= self.sparsity < 1):
             raise BadInputError(f"wiring: sparsity must be from 0 to below 1, got {self.sparsity!r}")
 
@@ -268,10 +266,7 @@ def _ncp_pairs(config: WiringConfig, rng: np.random.Generator) -> list[np.ndarra
     recurrent = config.n_motor + np.column_stack(np.divmod(loops, config.n_command))
     # A motor neuron picks the command neurons that it hears: a fan-out seen from the target.
     to_motor = _fan_out(motor, command, config.motor_fanin, rng)[:, ::-1]
-    return [
-        sensory,
-        np.concatenate([_fan_out(inter, command, config.inter_fanout, rng), recurrent, to_motor]),
-    ]
+    return [sensory, np.concatenate([_fan_out(inter, command, config.inter_fanout, rng), recurrent, to_motor])]
 
 
 def _fan_out(sources: np.ndarray, targets: np.ndarray, fanout: int, rng: np.random.Generator) -> np.ndarray:

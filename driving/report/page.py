@@ -189,14 +189,7 @@ def _episode_table(figures: Figures) -> str:
 
 def _attention_table(figures: Figures) -> str:
     attention, titles = figures["attention"], policy_titles(figures)
-    head = (
-        "network",
-        "on the road",
-        "same network, untrained",
-        "road in the picture",
-        "SSIM clean / noisy",
-        "frames",
-    )
+    head = ("network", "on the road", "same network, untrained", "road in the picture", "SSIM clean / noisy", "frames")
     rows = [
         (
             titles.get(policy, policy),

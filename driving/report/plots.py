@@ -71,9 +71,7 @@ def _axes(scales: _Scales, half_m: float) -> str:
     step_s = next((step for step in steps_s if scales.end_s / step <= 7), ceil(scales.end_s / 7))
     for time_s in range(0, floor(scales.end_s) + 1, step_s):
         x, y = scales.x(time_s), TOP + HEIGHT + 22
-        anchor = (
-            "end" if time_s + step_s > scales.end_s else "middle"
-        )  # the last one stays inside the picture
+        anchor = "end" if time_s + step_s > scales.end_s else "middle"  # the last one stays inside the picture
         parts.append(f'<text x="{x}" y="{y}" text-anchor="{anchor}">{time_s} s</text>')
     return "".join(parts)
 

@@ -54,8 +54,7 @@ class DonkeycarPilot:
             raise ValueError(f"donkeycar: throttle must be from 0 to 1, got {throttle!r}")
         if not 0 < max_steering_angle_rad < math.pi / 2:
             raise ValueError(
-                "donkeycar: max_steering_angle_rad must be between 0 and pi / 2, "
-                f"got {max_steering_angle_rad!r}"
+                f"donkeycar: max_steering_angle_rad must be between 0 and pi / 2, got {max_steering_angle_rad!r}"
             )
         for name, value in (("wheelbase_m", wheelbase_m), ("scale", scale)):
             if not 0 < value < math.inf:

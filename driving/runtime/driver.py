@@ -69,9 +69,7 @@ class Driver:
 
     def __init__(self, path: str | os.PathLike[str], *, horizon: float = 0.5, n_threads: int = 1) -> None:
         if not 0 <= horizon <= 1:
-            raise ValueError(
-                f"driver: horizon must be a share of the frame's height, 0 to 1, got {horizon!r}"
-            )
+            raise ValueError(f"driver: horizon must be a share of the frame's height, 0 to 1, got {horizon!r}")
         self._session, meta = _open(path, n_threads)
         self.meta: dict[str, str] = meta
         self.max_curvature_per_m = float(meta["max_curvature_per_m"])
@@ -106,9 +104,7 @@ class Driver:
         median_ms, p99_ms = np.percentile(self._latencies_ms, [50, 99])
         return Latency(len(self._latencies_ms), float(median_ms), float(p99_ms))
 
-    def step(
-        self, frame: np.ndarray | None, *, time_s: float | None = None, dt_s: float | None = None
-    ) -> float:
+    def step(self, frame: np.ndarray | None, *, time_s: float | None = None, dt_s: float | None = None) -> float:
         """Path curvature in 1/m, left positive, for a frame; see the class for bad frames and times.
 
         Raises:

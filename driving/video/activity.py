@@ -82,12 +82,7 @@ def _wire(start: tuple[float, float], end: tuple[float, float], radius_px: float
     (x0, y0), (x1, y1) = start, end
     if start == end:
         reach = radius_px + 9
-        corners = [
-            (x0, y0),
-            (x0 + 2 * reach, y0 - 1.6 * reach),
-            (x0 - 0.6 * reach, y0 - 1.9 * reach),
-            (x1, y1),
-        ]
+        corners = [(x0, y0), (x0 + 2 * reach, y0 - 1.6 * reach), (x0 - 0.6 * reach, y0 - 1.9 * reach), (x1, y1)]
     elif x1 > x0:
         bend = 0.4 * (x1 - x0)
         corners = [(x0, y0), (x0 + bend, y0), (x1 - bend, y1), (x1, y1)]
@@ -100,11 +95,7 @@ def _wire(start: tuple[float, float], end: tuple[float, float], radius_px: float
 
 
 def liquid_circuit(
-    canvas: np.ndarray,
-    rectangle: Rectangle,
-    neurons: np.ndarray,
-    wiring: Wiring,
-    strengths: np.ndarray | None = None,
+    canvas: np.ndarray, rectangle: Rectangle, neurons: np.ndarray, wiring: Wiring, strengths: np.ndarray | None = None
 ) -> None:
     """The neurons in their layers, coloured by state; a synapse lights up as its source rises.
 
@@ -147,13 +138,7 @@ def hidden_units(canvas: np.ndarray, rectangle: Rectangle, hidden: np.ndarray) -
     for i, state in enumerate(hidden):
         row, column = divmod(i, n_columns)
         box(
-            canvas,
-            x0 + column * pitch,
-            y0 + row * pitch,
-            pitch - 3,
-            pitch - 3,
-            state_colour(float(state)),
-            radius_px=4,
+            canvas, x0 + column * pitch, y0 + row * pitch, pitch - 3, pitch - 3, state_colour(float(state)), radius_px=4
         )
     write(
         canvas,

@@ -80,9 +80,7 @@ def _box_mask(width_px: int, height_px: int, radius_px: int, outline_px: int) ->
     return np.asarray(picture.resize((width_px, height_px), Image.Resampling.BOX))
 
 
-def paint(
-    canvas: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour, opacity: float = 1.0
-) -> None:
+def paint(canvas: np.ndarray, mask: np.ndarray, left: int, top: int, colour: Colour, opacity: float = 1.0) -> None:
     """Lays a colour over the canvas where a mask (h, w) of 0 to 255 says; what hangs over the edge is cut."""
     y0, x0 = max(top, 0), max(left, 0)
     y1, x1 = min(top + mask.shape[0], canvas.shape[0]), min(left + mask.shape[1], canvas.shape[1])
@@ -139,11 +137,7 @@ def _fixed(*values: float) -> tuple[int, ...]:
 
 
 def line(
-    canvas: np.ndarray,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    colour: Colour,
-    width_px: int = 1,
+    canvas: np.ndarray, start: tuple[float, float], end: tuple[float, float], colour: Colour, width_px: int = 1
 ) -> None:
     """A straight line between two points (x, y)."""
     cv2.line(canvas, _fixed(*start), _fixed(*end), colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -9,13 +9,7 @@ from functools import cache, partial
 import numpy as np
 
 from driving.models.wiring import Wiring
-from driving.video.activity import (
-    ABOVE,
-    BELOW,
-    hidden_units,
-    liquid_circuit,
-    state_scale,
-)
+from driving.video.activity import ABOVE, BELOW, hidden_units, liquid_circuit, state_scale
 from driving.video.canvas import (
     ACCENTS,
     BACKGROUND,
@@ -128,9 +122,7 @@ def _background() -> np.ndarray:
     return np.full((HEIGHT_PX, WIDTH_PX, 3), BACKGROUND, dtype=np.uint8)
 
 
-def _header(
-    canvas: np.ndarray, heading: str, subtitle: str, condition: str, time_s: float, colour: Colour
-) -> None:
+def _header(canvas: np.ndarray, heading: str, subtitle: str, condition: str, time_s: float, colour: Colour) -> None:
     badge_px = text_width_px(condition, 16, bold=True) + 36
     right = WIDTH_PX - MARGIN_PX
     text_px = right - badge_px - 30 - MARGIN_PX
@@ -186,9 +178,7 @@ def _instruments(
         x += weight * share + GAP_PX
 
 
-def _columns(
-    panel: Panel, accent: Colour, road_area_share: float | None
-) -> list[tuple[float, list[Drawing]]]:
+def _columns(panel: Panel, accent: Colour, road_area_share: float | None) -> list[tuple[float, list[Drawing]]]:
     """(share of the width, drawings from top to bottom) of each column; one without drawings falls away."""
     steer = partial(
         steering,

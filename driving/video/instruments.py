@@ -50,9 +50,7 @@ def _wheel_mask(radius_px: int, rim_px: int) -> np.ndarray:
     return np.asarray(picture.resize((side // k, side // k), Image.Resampling.BOX))
 
 
-def _wheel(
-    canvas: np.ndarray, centre: tuple[float, float], radius_px: int, turn_rad: float, accent: Colour
-) -> None:
+def _wheel(canvas: np.ndarray, centre: tuple[float, float], radius_px: int, turn_rad: float, accent: Colour) -> None:
     rim_px = max(6, radius_px // 6)
     mask = _wheel_mask(radius_px, rim_px)
     middle = mask.shape[0] / 2 - 0.5
@@ -62,15 +60,7 @@ def _wheel(
     left, top = round(centre[0] - middle), round(centre[1] - middle)
     paint(canvas, turned, left, top, (200, 208, 220))
     # The mark that stands on top when the car goes straight.
-    arc(
-        canvas,
-        (left + middle, top + middle),
-        radius_px - rim_px / 2,
-        turn_rad - 0.1,
-        turn_rad + 0.1,
-        CARD,
-        rim_px + 2,
-    )
+    arc(canvas, (left + middle, top + middle), radius_px - rim_px / 2, turn_rad - 0.1, turn_rad + 0.1, CARD, rim_px + 2)
     arc(
         canvas,
         (left + middle, top + middle),
@@ -111,16 +101,7 @@ def steering(
     toward = np.array([-np.sin(angle), -np.cos(angle)])
     near, far = np.array(centre) + toward * (radius_px - 12), np.array(centre) + toward * (radius_px + 5)
     line(canvas, (near[0], near[1]), (far[0], far[1]), WARNING, 3)
-    write(
-        canvas,
-        "▏recorded driver",
-        middle_x,
-        top + height - 2,
-        12,
-        WARNING,
-        anchor="centre",
-        max_width_px=width,
-    )
+    write(canvas, "▏recorded driver", middle_x, top + height - 2, 12, WARNING, anchor="centre", max_width_px=width)
 
 
 def road_share(
@@ -141,10 +122,7 @@ def road_share(
     box(canvas, left, bar - 6, width, 12, TRACK, radius_px=6)
     if known:
         box(canvas, left, bar - 6, max(12.0, width * min(on_road_share, 1.0)), 12, accent, radius_px=6)
-    marks = (
-        ("road in the picture", road_area_share, WHITE),
-        ("untrained network", untrained_on_road_share, WARNING),
-    )
+    marks = (("road in the picture", road_area_share, WHITE), ("untrained network", untrained_on_road_share, WARNING))
     row = bar + 20
     for name, share, colour in marks:
         if share is None or not np.isfinite(share):
@@ -158,9 +136,7 @@ def road_share(
         row += 17
 
 
-def lane_place(
-    canvas: np.ndarray, rectangle: Rectangle, lateral_offset_m: float, lane_half_width_m: float
-) -> None:
+def lane_place(canvas: np.ndarray, rectangle: Rectangle, lateral_offset_m: float, lane_half_width_m: float) -> None:
     """The lane from above with the car in it; left is left."""
     left, top, width, height = card(canvas, rectangle, "Place in the lane")
     middle_x, lane_px = left + width / 2, width * 0.66

@@ -31,9 +31,7 @@ def camera_view(canvas: np.ndarray, rectangle: Rectangle, picture: np.ndarray, a
     grey = cv2.cvtColor(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     saturated = PICTURE_LIGHT * PICTURE_SATURATION
     toned = cv2.addWeighted(shown, saturated, grey, PICTURE_LIGHT - saturated, 0)
-    level = cv2.resize(
-        np.nan_to_num(attention).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    level = cv2.resize(np.nan_to_num(attention).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     index = cv2.cvtColor(cv2.convertScaleAbs(np.clip(level, 0, 1), alpha=255), cv2.COLOR_GRAY2RGB)
     covered, left_over = _attention_table()
     dimmed = cv2.multiply(toned, cv2.LUT(index, left_over), scale=1 / 255)

@@ -43,9 +43,7 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float, height: int, width: int) -> None:
         if height < 2 or width < 2 or height % 2 or width % 2:
-            raise BadInputError(
-                f"video: expected an even height and width, got {height} x {width}; pad or crop"
-            )
+            raise BadInputError(f"video: expected an even height and width, got {height} x {width}; pad or crop")
         if not (np.isfinite(fps) and fps > 0):
             raise BadInputError(f"video: expected a positive number of frames a second, got {fps!r}")
         self.path, self.fps, self.height, self.width = Path(path), fps, height, width
@@ -57,9 +55,7 @@ class VideoWriter:
         # faststart: the index stands before the pictures, so a browser plays while it loads.
         self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream(
-            "libx264",
-            rate=Fraction(self.fps).limit_denominator(1001),
-            options={"crf": "20", "preset": "veryfast"},
+            "libx264", rate=Fraction(self.fps).limit_denominator(1001), options={"crf": "20", "preset": "veryfast"}
         )
         self._stream.height, self._stream.width, self._stream.pix_fmt = self.height, self.width, "yuv420p"
         context = self._stream.codec_context
@@ -70,9 +66,7 @@ class VideoWriter:
     def write(self, frame: np.ndarray) -> None:
         """Adds one frame, uint8 RGB (height, width, 3)."""
         if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
-            raise ValueError(
-                f"a frame must be uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}"
-            )
+            raise ValueError(f"a frame must be uint8 {(self.height, self.width, 3)}, got {frame.dtype} {frame.shape}")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
@@ -91,8 +85,6 @@ class VideoWriter:
                 raise error
             if self._n_frames == 0:
                 self._container.close()
-                raise BadInputError(
-                    f"video: expected at least one frame for {self.path}, got none; drive longer"
-                )
+                raise BadInputError(f"video: expected at least one frame for {self.path}, got none; drive longer")
             self._container.mux(self._stream.encode(None))
             self._container.close()

@@ -71,9 +71,7 @@ class MetaDriveEnv(LaneEnv):
         blocks, self.road = draw_route(
             self._stream("road"), config.map, config.min_radius_m, config.max_radius_m, side_m
         )
-        self._speed_profile_mps = speed_profile(
-            self.road, config.speed_mps, config.max_lateral_acceleration_mps2
-        )
+        self._speed_profile_mps = speed_profile(self.road, config.speed_mps, config.max_lateral_acceleration_mps2)
         s_m = float(options.get("along_road_m", FIRST_START_M))
         if not math.isfinite(s_m):
             raise BadInputError(f"reset: expected a finite along_road_m, got {s_m}")

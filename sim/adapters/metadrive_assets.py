@@ -99,13 +99,7 @@ def _make(folder: Path, shaders: Path) -> None:
         _write(textures / "sidewalk" / f"{name}.png", np.full((8, 8, 3), 128, np.uint8))
     for daylight in DAYLIGHTS:
         _write(textures / f"sky_{daylight.name}.png", _sky(rng, daylight))
-    colours = (
-        (0.62, 0.05, 0.04),
-        (0.10, 0.20, 0.45),
-        (0.75, 0.75, 0.75),
-        (0.85, 0.82, 0.70),
-        (0.12, 0.30, 0.16),
-    )
+    colours = ((0.62, 0.05, 0.04), (0.10, 0.20, 0.45), (0.75, 0.75, 0.75), (0.85, 0.82, 0.70), (0.12, 0.30, 0.16))
     for name, colour in zip(CAR_FOLDERS, colours, strict=True):
         size = (2.3, 5.7, 2.6) if name == "truck" else (1.8, 4.4, 1.45)
         (models / name).mkdir(parents=True)
@@ -124,9 +118,7 @@ def _write(path: Path, picture: np.ndarray) -> None:
     cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
 
 
-def _noise(
-    rng: np.random.Generator, shape: tuple[int, int], exponent: float, longest: float = 1.0
-) -> np.ndarray:
+def _noise(rng: np.random.Generator, shape: tuple[int, int], exponent: float, longest: float = 1.0) -> np.ndarray:
     """Tileable noise of mean 0 and standard deviation 1 whose spectrum falls as frequency^-exponent.
 
     ``longest``: wavelengths above this share of the picture are left out, so that its repetition does not show.
@@ -170,9 +162,7 @@ def _sky(rng: np.random.Generator, daylight: Daylight) -> np.ndarray:
     height = np.linspace(1.0, 0.0, 256)[:, None, None]
     colour = np.array(daylight.horizon) + (np.array(daylight.zenith) - daylight.horizon) * height**0.55
     cover = _noise(rng, (1024, 2048), 1.7, 0.3)[::4]
-    cover = np.clip((cover - 1.1 + 1.6 * daylight.cloud) * 0.6, 0.0, 1.0)[..., None] * np.clip(
-        height * 5.0, 0.0, 1.0
-    )
+    cover = np.clip((cover - 1.1 + 1.6 * daylight.cloud) * 0.6, 0.0, 1.0)[..., None] * np.clip(height * 5.0, 0.0, 1.0)
     return _to_bytes(colour + cover * 0.8 * (np.array([0.94, 0.94, 0.95]) - colour))
 
 
@@ -187,9 +177,7 @@ def _box(low: tuple[float, float, float], high: tuple[float, float, float], tape
         (x1 - inset, y1 - taper, z1),
         (x0 + inset, y1 - taper, z1),
     ]
-    faces = [bottom[::-1], top] + [
-        [bottom[i], bottom[(i + 1) % 4], top[(i + 1) % 4], top[i]] for i in range(4)
-    ]
+    faces = [bottom[::-1], top] + [[bottom[i], bottom[(i + 1) % 4], top[(i + 1) % 4], top[i]] for i in range(4)]
     return np.array([[f[0], f[1], f[2]] for f in faces] + [[f[0], f[2], f[3]] for f in faces])
 
 
@@ -208,9 +196,7 @@ def _wheel(radius_m: float, width_m: float, n_sides: int = 14) -> np.ndarray:
 def _car(size_m: tuple[float, float, float], colour: tuple[float, float, float]) -> str:
     w, ln, h = size_m[0] / 2, size_m[1] / 2, size_m[2]
     cabin = _box((-w * 0.92, -ln * 0.85, h * 0.5), (w * 0.92, ln * 0.45, h), 0.22 * h)
-    lamps = [
-        _box((s * w * 0.7 - 0.14, -ln - 0.02, h * 0.4), (s * w * 0.7 + 0.14, -ln, h * 0.52)) for s in (-1, 1)
-    ]
+    lamps = [_box((s * w * 0.7 - 0.14, -ln - 0.02, h * 0.4), (s * w * 0.7 + 0.14, -ln, h * 0.52)) for s in (-1, 1)]
     return _gltf(
         [
             (_box((-w, -ln, 0.22), (w, ln, h * 0.55), 0.06), colour),

@@ -54,9 +54,7 @@ class MetaDriveConfig(LaneConfig):
         text = isinstance(self.map, str) and 0 < len(self.map) <= 20 and set(self.map) <= {"C", "S"}
         number = isinstance(self.map, int) and not isinstance(self.map, bool) and 1 <= self.map <= 20
         if not (text or number):
-            raise BadInputError(
-                f"expected for map 1 to 20 blocks or a text of the letters C and S, got {self.map!r}"
-            )
+            raise BadInputError(f"expected for map 1 to 20 blocks or a text of the letters C and S, got {self.map!r}")
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.adapters.metadrive_assets import (
-    HEIGHT_SCALE_M,
-    ROAD_REGION_M,
-    TERRAIN_M,
-    Daylight,
-)
+from sim.adapters.metadrive_assets import HEIGHT_SCALE_M, ROAD_REGION_M, TERRAIN_M, Daylight
 from sim.adapters.metadrive_route import FIRST_BLOCK_M
 from sim.adapters.metadrive_shaders import ROAD_ALPHA
 from sim.camera import Camera
@@ -61,8 +56,7 @@ class RoadCamera(RGBCamera):
         node = self.get_cam().node()
         node.setTagStateKey(CameraTagStateKey.RGB)
         node.setTagState(
-            Semantics.TERRAIN.label,
-            Terrain.make_render_state(self.engine, "terrain.vert.glsl", "terrain.frag.glsl"),
+            Semantics.TERRAIN.label, Terrain.make_render_state(self.engine, "terrain.vert.glsl", "terrain.frag.glsl")
         )
 
     def set_geometry(self, camera: Camera) -> None:
@@ -88,12 +82,7 @@ class RoadEngine(UpstreamEnv):
     """
 
     def __init__(
-        self,
-        assets: Path,
-        camera: Camera,
-        display: Camera | None,
-        camera_forward_m: float,
-        traffic_density: float,
+        self, assets: Path, camera: Camera, display: Camera | None, camera_forward_m: float, traffic_density: float
     ) -> None:
         AssetLoader.asset_path = type(AssetLoader.asset_path)(assets)
         super().__init__(_settings(camera, display, traffic_density))
@@ -192,9 +181,7 @@ class RoadEngine(UpstreamEnv):
             float(heading),
         )
 
-    def set_daylight(
-        self, daylight: Daylight, sun_azimuth_rad: float, grass_tint: Any, road_brightness: float
-    ) -> None:
+    def set_daylight(self, daylight: Daylight, sun_azimuth_rad: float, grass_tint: Any, road_brightness: float) -> None:
         """Sky and light of an episode."""
         name = AssetLoader.file_path("textures", f"sky_{daylight.name}.png")
         texture = self.engine.loader.loadTexture(name)

@@ -48,8 +48,7 @@ class RoadTerrain(Terrain):
 
     def _load_mesh_terrain_textures(self, engine: Any, *_: Any, **__: Any) -> None:
         self.road_texture, self.grass_tex = (
-            self.loader.loadTexture(AssetLoader.file_path("textures", name))
-            for name in ("asphalt.png", "grass.png")
+            self.loader.loadTexture(AssetLoader.file_path("textures", name)) for name in ("asphalt.png", "grass.png")
         )
         for texture in (self.road_texture, self.grass_tex):
             texture.setWrapU(SamplerState.WM_repeat)

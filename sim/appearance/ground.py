@@ -60,17 +60,7 @@ class Ground:
             cv2.copyTo(packed, tile.paved, white)
             colours = cv2.blendLinear(white, colours, hidden, 1 - hidden)
             alpha = (alpha * (1 - hidden)).astype(np.uint8)
-        light_up(
-            colours,
-            self.shadow,
-            self.shadow_colours,
-            products(),
-            self.light,
-            tile.paved,
-            alpha,
-            texels,
-            classes,
-        )
+        light_up(colours, self.shadow, self.shadow_colours, products(), self.light, tile.paved, alpha, texels, classes)
 
 
 def draw_ground(

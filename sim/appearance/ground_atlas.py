@@ -150,10 +150,7 @@ def _draw(
             x0, y0 = math.floor(x), int(y)
             right, lower = weight_of(x - x0), weight_of(y - y0)
             x1, y1 = x0 + 1, min(y0 + 1, n_d - 1) + first_row
-            x0, x1 = (
-                first_column + (x0 + n_s if x0 < 0 else x0),
-                first_column + (x1 - n_s if x1 >= n_s else x1),
-            )
+            x0, x1 = (first_column + (x0 + n_s if x0 < 0 else x0), first_column + (x1 - n_s if x1 >= n_s else x1))
             y0 += first_row
             above = mix(spread(texels[tile, y0, x0]), spread(texels[tile, y0, x1]), right)
             below = mix(spread(texels[tile, y1, x0]), spread(texels[tile, y1, x1]), right)

@@ -51,9 +51,7 @@ class Paint:
         """A layer to paint on without changing this one; the wear is shared."""
         return Paint(self.alpha.copy(), self.is_yellow.copy(), self.wear)
 
-    def lay(
-        self, rows: slice, columns: slice, cover: np.ndarray, strength: float, worn: float, yellow: bool
-    ) -> None:
+    def lay(self, rows: slice, columns: slice, cover: np.ndarray, strength: float, worn: float, yellow: bool) -> None:
         """Lay paint on a rectangle by its cover in [0, 1]; ``worn`` 0 is fresh, 1 nearly gone."""
         wear = self.wear[rows, columns]
         left = np.clip(1.2 - worn * (0.75 + wear), 0, 1) * np.float32(255 * strength)
@@ -74,9 +72,7 @@ class Paint:
             along *= (grid_s_m + dash[2]) % dash[0] < dash[0] * dash[1]
         self.lay(rows, slice(None), cover * along, strength, worn, yellow)
 
-    def bar(
-        self, s_m: float, length_m: float, low_m: float, high_m: float, worn: float, yellow: bool = False
-    ) -> None:
+    def bar(self, s_m: float, length_m: float, low_m: float, high_m: float, worn: float, yellow: bool = False) -> None:
         """A rectangle across the road, from ``s_m`` on and between two lateral positions."""
         first = round(s_m / TEXEL_S_M)
         columns = slice(first, first + max(round(length_m / TEXEL_S_M), 1))
@@ -117,9 +113,7 @@ class MarkingStyle:
     yellow_centre: bool
 
 
-def draw_markings(
-    rng: np.random.Generator, family: RoadFamily, section: CrossSection
-) -> tuple[Paint, MarkingStyle]:
+def draw_markings(rng: np.random.Generator, family: RoadFamily, section: CrossSection) -> tuple[Paint, MarkingStyle]:
     """The lines that run along the whole road."""
     style = MarkingStyle(
         float(rng.uniform(0.10, 0.20)), float(rng.choice([0.1, 0.35, 0.65, 0.95])), bool(rng.random() < 0.45)

@@ -55,9 +55,7 @@ class Panorama:
 
     def _make_ready(self, first: int, last: int) -> None:
         """The sectors of these columns, counted on beyond the last bearing."""
-        columns = (
-            np.array([first, (first + last) // 2, last]) % self._n_bearings
-        )  # a picture is two sectors wide
+        columns = np.array([first, (first + last) // 2, last]) % self._n_bearings  # a picture is two sectors wide
         for k in np.unique(np.searchsorted(self._ends, columns, side="right") - 1):
             if not self._is_ready[k]:
                 self._paint(slice(int(self._ends[k]), int(self._ends[k + 1])))
@@ -136,9 +134,7 @@ def _add_stars(picture: np.ndarray, elevation: np.ndarray, bearing: np.ndarray, 
     rng = np.random.default_rng(0)
     where = rng.uniform((0.0, -np.pi), (_TOP_RAD, np.pi), (_N_STARS, 2))
     bright = rng.random(_N_STARS).astype(np.float32) ** 4
-    rows = np.round(
-        (elevation[0] - where[:, 0]) / (elevation[0] - elevation[-1]) * (len(elevation) - 1)
-    ).astype(int)
+    rows = np.round((elevation[0] - where[:, 0]) / (elevation[0] - elevation[-1]) * (len(elevation) - 1)).astype(int)
     columns = np.round((bearing[0] - where[:, 1]) * len(bearing) / (2 * np.pi)).astype(int) % len(bearing)
     seen = (rows >= 0) & (columns >= here.start) & (columns < here.stop)
     picture[rows[seen], columns[seen] - here.start] += (0.25 + 0.75 * bright[seen])[:, None]

@@ -13,19 +13,7 @@ from sim.appearance.skyline import draw_clouds, draw_ridges
 from sim.families import RoadFamily
 
 # One random stream for each cause: the season moves no marking, a tile moves no shadow.
-_STREAMS = (
-    "section",
-    "markings",
-    "pavement",
-    "tiles",
-    "verge",
-    "snow",
-    "shadow",
-    "wet",
-    "tone",
-    "skyline",
-    "clouds",
-)
+_STREAMS = ("section", "markings", "pavement", "tiles", "verge", "snow", "shadow", "wet", "tone", "skyline", "clouds")
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ PARKING_M = 2.2
 """Width of a row of parking bays, inside the paved surface."""
 
 
-def draw_section(
-    rng: np.random.Generator, family: RoadFamily, lane_width_m: float | None = None
-) -> CrossSection:
+def draw_section(rng: np.random.Generator, family: RoadFamily, lane_width_m: float | None = None) -> CrossSection:
     """Draw the layout of one road; a given lane width replaces the drawn one and moves no other draw."""
     drawn_m = rng.uniform(family.min_lane_width_m, family.max_lane_width_m)
     width_m = float(drawn_m if lane_width_m is None else lane_width_m)

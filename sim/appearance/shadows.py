@@ -5,18 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sim.appearance.surface import (
-    N_D,
-    N_S,
-    PERIOD_M,
-    TEXEL_D_M,
-    TEXEL_S_M,
-    grid_d_m,
-    grid_s_m,
-    noise,
-    row_of,
-    to_u8,
-)
+from sim.appearance.surface import N_D, N_S, PERIOD_M, TEXEL_D_M, TEXEL_S_M, grid_d_m, grid_s_m, noise, row_of, to_u8
 from sim.families import RoadFamily
 
 
@@ -40,22 +29,16 @@ def draw_shadow(rng: np.random.Generator, family: RoadFamily, is_low: bool) -> n
     elif kind == "forest":
         mask = _forest(rng)
     elif kind == "slope":  # of a hillside or a row of houses
-        ragged = noise(rng, 20.0, 9.0)[:1] * rng.uniform(0.5, 3.0) + noise(rng, 20.0, 1.5)[:1] * rng.uniform(
-            0.0, 0.5
-        )
+        ragged = noise(rng, 20.0, 9.0)[:1] * rng.uniform(0.5, 3.0) + noise(rng, 20.0, 1.5)[:1] * rng.uniform(0.0, 0.5)
         mask = to_u8(0.5 + 3 * (side * grid_d_m - rng.uniform(-5.0, 4.0) + ragged))
     mask = cv2.blur(mask, (3, 5), borderType=cv2.BORDER_REPLICATE)
-    shear = np.array(
-        [[1.0, slant * TEXEL_D_M / TEXEL_S_M, -slant * N_D / 2 * TEXEL_D_M / TEXEL_S_M], [0.0, 1.0, 0.0]]
-    )
+    shear = np.array([[1.0, slant * TEXEL_D_M / TEXEL_S_M, -slant * N_D / 2 * TEXEL_D_M / TEXEL_S_M], [0.0, 1.0, 0.0]])
     return cv2.warpAffine(
         mask, shear, (N_S, N_D), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
     )
 
 
-def _blob(
-    rng: np.random.Generator, mask: np.ndarray, s_m: float, d_m: float, size_m: float, stretch: float
-) -> None:
+def _blob(rng: np.random.Generator, mask: np.ndarray, s_m: float, d_m: float, size_m: float, stretch: float) -> None:
     """A crown's shadow: overlapping ellipses, drawn again one period on so that it wraps."""
     for _ in range(int(rng.integers(6, 14))):
         where_s, where_d = s_m + rng.normal(0, 0.42) * size_m, d_m + rng.normal(0, 0.42) * size_m * stretch
@@ -89,10 +72,6 @@ def _trees(rng: np.random.Generator, mask: np.ndarray, side: int, length_m: floa
 
 def _forest(rng: np.random.Generator) -> np.ndarray:
     """Mostly shade, with flecks and gaps of light; the gaps are long across the road."""
-    shade = (
-        noise(rng, 5.0, 3.0)
-        + np.float32(0.7) * noise(rng, 1.5, 0.9)
-        + np.float32(0.5) * noise(rng, 0.4, 0.35)
-    )
+    shade = noise(rng, 5.0, 3.0) + np.float32(0.7) * noise(rng, 1.5, 0.9) + np.float32(0.5) * noise(rng, 0.4, 0.35)
     gaps = np.maximum(np.sin((grid_s_m / PERIOD_M * rng.integers(1, 4) + rng.random()) * 2 * np.pi), 0) ** 2
     return to_u8(0.5 + 5 * (shade + rng.uniform(0.15, 0.9) - rng.uniform(0.0, 1.6) * gaps))

@@ -72,9 +72,7 @@ def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
     bright = rng.uniform(0.6, 1.2, n)
     # OpenCV cuts shapes at the edges in a way of its own: those are its own work, all others are stamped.
     reach = _MAX_AXIS + 4
-    is_cut = (np.abs(rows - 0.5 * N_ROWS) > 0.5 * N_ROWS - reach) | (
-        np.abs(at - 0.5 * columns) > 0.5 * columns - reach
-    )
+    is_cut = (np.abs(rows - 0.5 * N_ROWS) > 0.5 * N_ROWS - reach) | (np.abs(at - 0.5 * columns) > 0.5 * columns - reach)
     ends = [0, *(np.flatnonzero(np.diff(is_cut)) + 1).tolist(), n]
     for first, end in itertools.pairwise(ends):
         crowns = rows[first:end], at[first:end], radii[first:end], bright[first:end]
@@ -87,12 +85,7 @@ def _woods(rng: np.random.Generator, rough: float, size: float) -> np.ndarray:
 
 
 def _draw_crowns(
-    picture: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    radii: np.ndarray,
-    bright: np.ndarray,
-    margin: float,
+    picture: np.ndarray, rows: np.ndarray, columns: np.ndarray, radii: np.ndarray, bright: np.ndarray, margin: float
 ) -> None:
     """Crowns with a bright upper part, those near the sides once more beyond the other one."""
     width = picture.shape[1]
@@ -177,9 +170,7 @@ def draw_ridges(
         hills = base + 0.022 * rugged * _waves(rng, 2, 14, 6) + 0.008 * rugged * _waves(rng, 15, 70, 10)
         size = (0.004 + 0.03 * nearness**2) * rng.uniform(0.5, 1.6)
         crowns = np.maximum(_crowns(rng, int(4 + 12 * nearness)), 0.8 * _crowns(rng, int(3 + 6 * nearness)))
-        gaps = np.clip(
-            0.8 + 1.5 * _waves(rng, 3, 30, 8, is_wood and not is_town), 0, 1
-        )  # woods end and begin
+        gaps = np.clip(0.8 + 1.5 * _waves(rng, 3, 30, 8, is_wood and not is_town), 0, 1)  # woods end and begin
         tall, walls = _houses(rng, is_town)
         heights.append(0.02 + 2.2 * size * tall if is_town else hills + size * crowns * gaps * is_wood)
         choice, shade, haze = rng.random(), rng.uniform(0.6, 1.2), rng.uniform(0.1, 0.6)
@@ -188,9 +179,7 @@ def draw_ridges(
         white = np.clip(atmosphere.snow_cover * (0.3 if is_town else 0.35 if is_wood else 0.9), 0, 1)
         colour = (colour + white * (_SNOW - colour)) * atmosphere.light
         # Far ridges are paler, in fog all of them are gone.
-        clear = (1 - haze * (1 - nearness)) * np.exp(
-            -(110.0 + 500.0 * (1 - nearness)) / atmosphere.visibility_m
-        )
+        clear = (1 - haze * (1 - nearness)) * np.exp(-(110.0 + 500.0 * (1 - nearness)) / atmosphere.visibility_m)
         colours.append(atmosphere.horizon + (np.clip(colour, 0, 1) - atmosphere.horizon) * clear)
         rough, crown = rng.uniform(0.3, 0.9), 3.0 + 3.0 * nearness * rng.random()
         texture = walls if is_town else _woods(rng, rough, crown) if is_wood else _slopes(rng, rough)

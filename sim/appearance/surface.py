@@ -49,9 +49,7 @@ def noise(rng: np.random.Generator, cell_d_m: float, cell_s_m: float, n_d: int =
     grid = rng.random((grid_d, grid_s), np.float32) * 2 - 1
     wrapped = np.concatenate([grid[:, -2:], grid, grid[:, :2]], axis=1)
     margin = round(2 * N_S / grid_s)
-    return cv2.resize(wrapped, (N_S + 2 * margin, n_d), interpolation=cv2.INTER_LINEAR)[
-        :, margin : margin + N_S
-    ]
+    return cv2.resize(wrapped, (N_S + 2 * margin, n_d), interpolation=cv2.INTER_LINEAR)[:, margin : margin + N_S]
 
 
 def grain(rng: np.random.Generator) -> np.ndarray:
@@ -93,11 +91,7 @@ class Pavement:
 def draw_pavement(rng: np.random.Generator, family: RoadFamily) -> Pavement:
     """Age and colour of the road's surface: fresh black to bleached asphalt, or concrete."""
     is_concrete = bool(rng.random() < family.concrete)
-    grey = (
-        rng.uniform(0.50, 0.66)
-        if is_concrete
-        else rng.choice([0.17, 0.30, 0.42, 0.52]) + rng.uniform(-0.05, 0.06)
-    )
+    grey = rng.uniform(0.50, 0.66) if is_concrete else rng.choice([0.17, 0.30, 0.42, 0.52]) + rng.uniform(-0.05, 0.06)
     tint = 1 + rng.uniform(-0.025, 0.025, 3) + np.array([0.02, 0.01, -0.03]) * is_concrete
     return Pavement(float(grey), tint, is_concrete)
 
@@ -123,9 +117,7 @@ def draw_shade(rng: np.random.Generator, section: CrossSection, pavement: Paveme
     if pavement.is_concrete:
         shade += by_row
         slabs = 1 + rng.uniform(-0.07, 0.07, (len(section.lanes_m) + 8, 16)).astype(np.float32)
-        across = np.floor((grid_d_m[:, 0] + section.lane_width_m / 2) / section.lane_width_m).astype(
-            int
-        ) % len(slabs)
+        across = np.floor((grid_d_m[:, 0] + section.lane_width_m / 2) / section.lane_width_m).astype(int) % len(slabs)
         shade *= np.repeat(slabs[across], N_S // 16, axis=1)
         shade[:, :: N_S // 16] *= 0.62
         shade[np.flatnonzero(np.diff(across))] *= 0.7
@@ -141,10 +133,7 @@ def _damage(rng: np.random.Generator, shade: np.ndarray, section: CrossSection) 
     for _ in range(rng.poisson(1.2)):  # patches, darker when fresh
         width, length = rng.uniform(0.5, 2.2) / TEXEL_D_M, rng.uniform(0.8, 9.0) / TEXEL_S_M
         row, column = row_of(rng.uniform(low, high)), rng.uniform(20, N_S - 120)
-        here = (
-            slice(int(max(row, 0)), int(row + width)),
-            slice(int(column), int(min(column + length, N_S - 20))),
-        )
+        here = (slice(int(max(row, 0)), int(row + width)), slice(int(column), int(min(column + length, N_S - 20))))
         shade[here] = cv2.multiply(np.ascontiguousarray(shade[here]), float(rng.choice([0.62, 0.78, 1.18])))
     age = rng.random() ** 2
     for kind in rng.random(rng.poisson(14 * age)):
@@ -153,9 +142,7 @@ def _damage(rng: np.random.Generator, shade: np.ndarray, section: CrossSection) 
         start = np.array([rng.uniform(40, N_S - 40), row_of(rng.uniform(low, high))])
         step = np.array([0.0, 5.0]) if across else np.array([rng.uniform(3, 11), 0.0])
         # A jagged course; tar is poured in smoother sweeps.
-        wander = np.cumsum(rng.normal(0, [0.5, 0.8], (n, 2)), axis=0) + rng.normal(
-            0, 0.1 if is_tar else 0.4, (n, 2)
-        )
+        wander = np.cumsum(rng.normal(0, [0.5, 0.8], (n, 2)), axis=0) + rng.normal(0, 0.1 if is_tar else 0.4, (n, 2))
         points = (start + wander + step * np.arange(n)[:, None]).clip([15, 0], [N_S - 16, N_D - 1])
         dark = int(cv2.sumElems(shade)[0] / shade.size * (0.4 if is_tar else 0.6))
         cv2.polylines(shade, [(points * 16).astype(np.int32)], False, dark, 1, cv2.LINE_AA, 4)
@@ -164,7 +151,5 @@ def _damage(rng: np.random.Generator, shade: np.ndarray, section: CrossSection) 
         axes = (int(rng.uniform(2, 12)), int(rng.uniform(4, 22)))
         reach = slice(max(centre[1] - axes[1] - 2, 0), centre[1] + axes[1] + 3)
         stain = np.zeros_like(shade[reach])
-        cv2.ellipse(
-            stain, (centre[0], centre[1] - reach.start), axes, 0, 0, 360, int(rng.uniform(20, 60)), -1
-        )
+        cv2.ellipse(stain, (centre[0], centre[1] - reach.start), axes, 0, 0, 360, int(rng.uniform(20, 60)), -1)
         shade[reach] = cv2.subtract(np.ascontiguousarray(shade[reach]), stain)

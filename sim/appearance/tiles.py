@@ -76,9 +76,7 @@ def _join(tile: Tile, rng: np.random.Generator, section: CrossSection, side: int
     return reach_m
 
 
-def _side_road_right(
-    tile: Tile, rng: np.random.Generator, section: CrossSection, style: MarkingStyle
-) -> None:
+def _side_road_right(tile: Tile, rng: np.random.Generator, section: CrossSection, style: MarkingStyle) -> None:
     _join(tile, rng, section, -1, rng.uniform(18.0, 58.0))
 
 
@@ -152,12 +150,7 @@ def _bridge(tile: Tile, rng: np.random.Generator, section: CrossSection, style: 
 
 def _widening(tile: Tile, rng: np.random.Generator, section: CrossSection, style: MarkingStyle) -> None:
     """A lane that opens to the right, hatched off where it begins and ends, with arrows."""
-    start_m, end_m, width_m, taper_m = (
-        rng.uniform(2.0, 8.0),
-        rng.uniform(66.0, 74.0),
-        rng.uniform(2.8, 3.4),
-        16.0,
-    )
+    start_m, end_m, width_m, taper_m = (rng.uniform(2.0, 8.0), rng.uniform(66.0, 74.0), rng.uniform(2.8, 3.4), 16.0)
     rise = np.clip(np.minimum(grid_s_m - start_m, end_m - grid_s_m) / taper_m, 0, 1)
     rise = rise * rise * (3 - 2 * rise)
     opened = (grid_d_m <= section.right_edge_m) & (grid_d_m > section.right_edge_m - width_m * rise)

@@ -82,15 +82,11 @@ def _pave_footway(rng: np.random.Generator, verge: np.ndarray, section: CrossSec
     width_m, slab_m = rng.uniform(1.6, 3.5), rng.choice([0.5, 1.0, 1.5])
     (stone,) = _apart((tuple(np.array([0.58, 0.56, 0.53]) * rng.uniform(0.7, 1.2)),), grey)
     fine, coarse = grain(rng), noise(rng, 0.5, 1.0)
-    kerb = np.clip(np.array(stone) * 255 * (1.3 if _grey(np.array(stone)) < 0.6 else 0.75), 0, 255).astype(
-        np.uint8
-    )
+    kerb = np.clip(np.array(stone) * 255 * (1.3 if _grey(np.array(stone)) < 0.6 else 0.75), 0, 255).astype(np.uint8)
     for side, edge_m in ((1, section.left_edge_m), (-1, section.right_edge_m)):
         low_m, high_m = sorted((edge_m, edge_m + side * width_m))
         rows = rows_between(low_m, high_m)
-        shade = (
-            1 + np.float32(0.10) * (fine[rows].astype(np.float32) * np.float32(1 / 128)) + 0.07 * coarse[rows]
-        )
+        shade = 1 + np.float32(0.10) * (fine[rows].astype(np.float32) * np.float32(1 / 128)) + 0.07 * coarse[rows]
         shade[:, :: int(slab_m / 0.1)] *= 0.75
         shade[-rows.start % int(slab_m / 0.05) :: int(slab_m / 0.05)] *= 0.75
         verge[rows] = paint_by(to_u8(0.5 * shade), ramp((0.0, 0.0, 0.0), stone, tuple(np.array(stone) * 2.0)))
@@ -98,9 +94,7 @@ def _pave_footway(rng: np.random.Generator, verge: np.ndarray, section: CrossSec
         verge[rows_between(low_m, high_m)] = kerb
 
 
-def _scatter(
-    rng: np.random.Generator, picture: np.ndarray, season: Season, amount: float, rows: np.ndarray
-) -> None:
+def _scatter(rng: np.random.Generator, picture: np.ndarray, season: Season, amount: float, rows: np.ndarray) -> None:
     """Leaves, flowers or twigs as single texels on some rows."""
     n = int(len(rows) * season.litter_per_row * amount)
     colours = (np.array(season.litter) * 255).astype(np.uint8)

@@ -53,9 +53,7 @@ class Overlay:
             # Half a pattern aside in turn: neighbouring cycles do not repeat one another.
             pattern = self._patterns[(self._first + 3 * i_frame) % N_PATTERNS]
             shift = (i_frame // N_PATTERNS * 37) % self._shape[1]
-            cv2.addWeighted(
-                picture, self._contrast, pattern[:, shift : shift + self._shape[1]], 1.0, 0.0, dst=picture
-            )
+            cv2.addWeighted(picture, self._contrast, pattern[:, shift : shift + self._shape[1]], 1.0, 0.0, dst=picture)
         if self._sun_bearing_rad is not None:
             aside_rad = float(wrap_angle(self._sun_bearing_rad - heading_rad))
             if abs(aside_rad) < _GLARE_REACH_RAD:
@@ -131,12 +129,7 @@ def _flakes(rng: np.random.Generator, camera: Camera, atmosphere: Atmosphere) ->
             grey = int(bright * (0.62, 0.34, 0.16)[size] * rng.uniform(0.6, 1.0))
             for shift in (0, width):
                 cv2.circle(
-                    flakes,
-                    (int(u + shift), int(v)),
-                    round((0.3, 0.9, 2.0)[size] * scale),
-                    grey,
-                    -1,
-                    cv2.LINE_AA,
+                    flakes, (int(u + shift), int(v)), round((0.3, 0.9, 2.0)[size] * scale), grey, -1, cv2.LINE_AA
                 )
         patterns[i] = cv2.merge([cv2.blur(flakes, (2, 3))] * 3)
     return patterns

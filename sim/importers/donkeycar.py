@@ -58,9 +58,7 @@ def read(src: Path, height_px: int = 2 * FRAME_HEIGHT_PX, width_px: int = 2 * FR
     for name in ("cam/image_array", "user/angle", "_timestamp_ms"):
         missing = [record["_index"] for record in records if name not in record]
         if missing:
-            raise BadInputError(
-                f"{src}: record {missing[0]} has no {name!r}; record with a camera and a driver"
-            )
+            raise BadInputError(f"{src}: record {missing[0]} has no {name!r}; record with a camera and a driver")
         columns[name] = [record[name] for record in records]
     angle = parse_numbers(src, "user/angle", columns["user/angle"])
     if np.abs(angle).max() > 1.0:
@@ -95,9 +93,7 @@ def _read_records(src: Path) -> tuple[list[dict[str, Any]], int]:
     records = [record for name in catalogs for record in _read_json_lines(src / str(name))]
     for row, record in enumerate(records):
         if type(record.get("_index")) is not int:
-            raise BadInputError(
-                f'{src}: row {row}: record has no whole number "_index"; is it a tub of version 2?'
-            )
+            raise BadInputError(f'{src}: row {row}: record has no whole number "_index"; is it a tub of version 2?')
     hidden = set(deleted)
     kept = [record for record in records if record["_index"] not in hidden]
     if not kept:
@@ -116,9 +112,7 @@ def _read_json_lines(path: Path) -> list[dict[str, Any]]:
         try:
             values.append(json.loads(line))
         except ValueError as error:
-            raise BadInputError(
-                f"{path}: row {row} is not JSON, the file is cut short or damaged: {error}"
-            ) from error
+            raise BadInputError(f"{path}: row {row} is not JSON, the file is cut short or damaged: {error}") from error
     objects = [value for value in values if isinstance(value, dict)]
     if not objects:
         raise BadInputError(f"{path}: holds no JSON object; is it a tub of version 2?")

@@ -17,15 +17,7 @@ from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, curvature_from_steering_wheel_angle
 from sim.drive import Drive, DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.reading import (
-    Cutout,
-    error_names,
-    parse_numbers,
-    read_picture,
-    read_table,
-    read_video,
-    require_folder,
-)
+from sim.reading import Cutout, error_names, parse_numbers, read_picture, read_table, read_video, require_folder
 
 CAMERA = Camera(
     height_px=480,
@@ -62,21 +54,15 @@ def read(src: Path, height_px: int = 2 * FRAME_HEIGHT_PX, width_px: int = 2 * FR
     misplaced = np.flatnonzero(numbers["frame"] != np.arange(len(numbers["frame"])))
     if misplaced.size:
         row = int(misplaced[0])
-        raise BadInputError(
-            f"{path}: row {row}: frame must be {row}, got {table['frame'][row]}; rows are missing"
-        )
+        raise BadInputError(f"{path}: row {row}: frame must be {row}, got {table['frame'][row]}; rows are missing")
     cutout = Cutout(CAMERA, TOP_PX, BOTTOM_PX, height_px, width_px)
     n_rows = len(numbers["frame"])
     frames = np.empty((n_rows, height_px, width_px, 3), np.uint8)
     for k, frame in enumerate(read_video(src / "center.mp4", n_rows)):
         if frame.shape[:2] != (CAMERA.height_px, CAMERA.width_px):
-            raise BadInputError(
-                f"{src / 'center.mp4'}: frames must be 480x640, got {frame.shape[0]}x{frame.shape[1]}"
-            )
+            raise BadInputError(f"{src / 'center.mp4'}: frames must be 480x640, got {frame.shape[0]}x{frame.shape[1]}")
         frames[k] = cutout.apply(frame)
-    curvature = curvature_from_steering_wheel_angle(
-        numbers["steering_wheel_rad"], WHEELBASE_M, STEERING_RATIO
-    )
+    curvature = curvature_from_steering_wheel_angle(numbers["steering_wheel_rad"], WHEELBASE_M, STEERING_RATIO)
     masks, known = _read_masks(src / "road_masks", n_rows, cutout)
     with error_names(path):
         return Drive(

@@ -51,10 +51,7 @@ _TIME = re.compile(r"_(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\.j
 
 
 def read(
-    src: Path,
-    height_px: int = 2 * FRAME_HEIGHT_PX,
-    width_px: int = 2 * FRAME_WIDTH_PX,
-    camera: str = "center",
+    src: Path, height_px: int = 2 * FRAME_HEIGHT_PX, width_px: int = 2 * FRAME_WIDTH_PX, camera: str = "center"
 ) -> Drive:
     """A Drive of one of the three cameras.
 
@@ -76,9 +73,7 @@ def read(
     names = [re.split(r"[\\/]", text)[-1] for text in table[camera]]
     n_pictures = sum(1 for _ in (src / "IMG").glob(f"{camera}_*.jpg"))
     if n_pictures > len(names):
-        raise BadInputError(
-            f"{path}: {len(names)} rows, but IMG has {n_pictures} pictures of the {camera} camera"
-        )
+        raise BadInputError(f"{path}: {len(names)} rows, but IMG has {n_pictures} pictures of the {camera} camera")
     cutout = Cutout(CAMERA, TOP_PX, BOTTOM_PX, height_px, width_px)
     frames = np.empty((len(names), height_px, width_px, 3), np.uint8)
     for row, name in enumerate(names):
@@ -107,9 +102,7 @@ def _seconds(row: int, name: str) -> float:
     """Time in a picture's name, ``center_2020_05_09_22_16_18_016.jpg``, in seconds since 1970 (as UTC)."""
     match = _TIME.search(name)
     if match is None:
-        raise BadInputError(
-            f"row {row}: picture must be named CAMERA_YEAR_MONTH_DAY_H_M_S_MS.jpg, got {name!r}"
-        )
+        raise BadInputError(f"row {row}: picture must be named CAMERA_YEAR_MONTH_DAY_H_M_S_MS.jpg, got {name!r}")
     *fields, milliseconds = (int(text) for text in match.groups())
     try:
         clock = datetime.datetime(*fields, tzinfo=datetime.UTC)  # type: ignore[misc, arg-type]

@@ -54,15 +54,8 @@ def see_glows(
                 depth_m, left_m = between(thing.forward_m, x), between(thing.left_m, x)
                 g0, dg = thing.ground_m[0], thing.ground_m[1] - thing.ground_m[0]
                 below_m = eye_m - g0 - x * dg - (1 - y) * thing.height_m
-                u, v = (
-                    horizon_u_px - focal_u_px * left_m / depth_m,
-                    horizon_v_px + focal_v_px * below_m / depth_m,
-                )
-            if (
-                depth_m <= NEAR_M
-                or n == MAX_GLOWS
-                or not (-0.5 <= u < columns - 0.5 and -0.5 <= v < rows - 0.5)
-            ):
+                u, v = (horizon_u_px - focal_u_px * left_m / depth_m, horizon_v_px + focal_v_px * below_m / depth_m)
+            if depth_m <= NEAR_M or n == MAX_GLOWS or not (-0.5 <= u < columns - 0.5 and -0.5 <= v < rows - 0.5):
                 continue
             column, row = int(u + 0.5), int(v + 0.5)
             around = class_map[max(row - _SMALL_PX, 0) : row + _SMALL_PX + 1, max(column - 1, 0) : column + 2]

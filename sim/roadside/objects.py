@@ -43,21 +43,13 @@ class ObjectRenderer:
         atmosphere: its light, haze and darkness.
     """
 
-    def __init__(
-        self, camera: Camera, roadside: Roadside | RoadsideStretches, atmosphere: Atmosphere
-    ) -> None:
+    def __init__(self, camera: Camera, roadside: Roadside | RoadsideStretches, atmosphere: Atmosphere) -> None:
         self.camera, self.roadside, self.atmosphere = camera, roadside, atmosphere
         self._road: Road | None = None
         self._laid: dict[int, tuple[Roadside, ObjectLayout, Rails]] = {}
         self._horizon = 255 * np.clip(atmosphere.horizon, 0.0, 1.0).astype(np.float64)
         self._light = np.asarray(atmosphere.light, np.float64)
-        optics = (
-            camera.focal_u_px,
-            camera.focal_v_px,
-            camera.horizon_u_px,
-            camera.horizon_v_px,
-            camera.height_m,
-        )
+        optics = (camera.focal_u_px, camera.focal_v_px, camera.horizon_u_px, camera.horizon_v_px, camera.height_m)
         self._optics = np.array(optics)
         # The half of the view that reaches further aside, as left / forward.
         half = max(camera.horizon_u_px, camera.width_px - camera.horizon_u_px) / camera.focal_u_px
@@ -174,12 +166,7 @@ def _see_upright(
         last = base + one.below_m * scale_v
         if width * tall > min_area_px and tall > 1.0 and left < width_px and left + width > 0:
             thing = things[n]
-            thing.kind, thing.depth_m, thing.sprite, thing.surface = (
-                UPRIGHT,
-                forward_m,
-                index,
-                one.surface,
-            )
+            thing.kind, thing.depth_m, thing.sprite, thing.surface = (UPRIGHT, forward_m, index, one.surface)
             thing.left, thing.top, thing.width, thing.tall = left, last - tall, width, tall
             thing.last = crest if crest < base - 0.5 else last
             n += 1
@@ -202,15 +189,9 @@ def _see_panels(
             dx, dy = one.x_m[end] - x, one.y_m[end] - y
             f, left = dx * cos + dy * sin, dy * cos - dx * sin
             thing.forward_m[end], thing.left_m[end] = f, left
-            thing.ground_m[end], thing.crest[end] = (
-                interpolate(f, far_m, height_m),
-                interpolate(f, far_m, crest_px),
-            )
+            thing.ground_m[end], thing.crest[end] = (interpolate(f, far_m, height_m), interpolate(f, far_m, crest_px))
             n_left, n_right = n_left + (left > half * f), n_right + (left < -half * f)
-        nearest, farthest = (
-            min(thing.forward_m[0], thing.forward_m[1]),
-            max(thing.forward_m[0], thing.forward_m[1]),
-        )
+        nearest, farthest = (min(thing.forward_m[0], thing.forward_m[1]), max(thing.forward_m[0], thing.forward_m[1]))
         # Two ends outside on the same side of the view: nothing of the panel is in it.
         if farthest > NEAR_M + 0.3 and nearest < FAR_M - 1.0 and n_left < 2 and n_right < 2:
             thing.kind, thing.depth_m, thing.height_m = PANEL, farthest, one.tall_m

@@ -86,9 +86,7 @@ class Placer:
         choice = indices(kind, self.season.name)
         variant %= len(choice)
         width_m, height_m = size_m or known.sizes_m[variant]
-        self.rows.append(
-            (along_m, lateral_m, speed_mps, width_m, height_m, choice[variant], int(known.surface_class))
-        )
+        self.rows.append((along_m, lateral_m, speed_mps, width_m, height_m, choice[variant], int(known.surface_class)))
 
     def grow(self, rng: np.random.Generator, kind: str, along_m: float, side: int, clear_m: float) -> None:
         """A plant whose trunk stands ``clear_m`` beyond the edge, further where its lower boughs need room."""
@@ -113,14 +111,10 @@ def line(
     edge_m = placer.edge_m(side)
     if name == "rail":
         lateral_m = side * (edge_m + 0.4 + 0.8 * gap_m)
-        placer.barriers.append(
-            Barrier(begin_m, begin_m + length_m, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0)
-        )
+        placer.barriers.append(Barrier(begin_m, begin_m + length_m, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0))
     elif name == "concrete":
         lateral_m = side * (edge_m + 0.5)
-        placer.barriers.append(
-            Barrier(begin_m, begin_m + length_m, lateral_m, 0.0, 0.85, (0.66, 0.65, 0.62), 0.0)
-        )
+        placer.barriers.append(Barrier(begin_m, begin_m + length_m, lateral_m, 0.0, 0.85, (0.66, 0.65, 0.62), 0.0))
     elif name:
         low_m, high_m, clear_m = {
             "rock": (3.0, 7.0, 1.6), "stone_wall": (0.8, 1.5, 1.2), "hedge": (1.0, 2.2, 1.4),
@@ -146,19 +140,11 @@ def line_median(placer: Placer, theme: Theme, start_m: float) -> None:
     far = placer.section.far_carriageway_m
     if far:
         lateral_m = 0.5 * (placer.section.left_edge_m + far[0])
-        placer.barriers.append(
-            Barrier(start_m, start_m + STRETCH_M, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0)
-        )
+        placer.barriers.append(Barrier(start_m, start_m + STRETCH_M, lateral_m, 0.45, 0.76, theme.rail_colour, 4.0))
 
 
 def plant(
-    placer: Placer,
-    rng: np.random.Generator,
-    theme: Theme,
-    side: int,
-    start_m: float,
-    lining: str,
-    thickness: float,
+    placer: Placer, rng: np.random.Generator, theme: Theme, side: int, start_m: float, lining: str, thickness: float
 ) -> None:
     """Trees and bushes of one cell of one side, as the theme's cover and the stretch's thickness have it."""
     is_blocked = lining in ("rock", "town_front")
@@ -184,9 +170,7 @@ def plant(
         wide_m = 2.91 * rng.uniform(*_HEIGHTS_M["tree_row"])
         variant = int(rng.integers(3)) * 2 + (1 if theme.species[0] == "conifer" else 0)
         lateral_m = side * (placer.edge_m(side) + clear_m + 0.5 * wide_m)
-        placer.put(
-            "tree_row", variant, start_m + (i + rng.random()) * 25.0, lateral_m, (wide_m, wide_m / 2.91)
-        )
+        placer.put("tree_row", variant, start_m + (i + rng.random()) * 25.0, lateral_m, (wide_m, wide_m / 2.91))
 
 
 def build(
@@ -202,9 +186,7 @@ def build(
     placer.put(name, variant, along_m, side * (placer.edge_m(side) + back_m + 0.5 * width_m))
 
 
-def put_sign(
-    placer: Placer, rng: np.random.Generator, style: RoadsideStyle, side: int, start_m: float
-) -> None:
+def put_sign(placer: Placer, rng: np.random.Generator, style: RoadsideStyle, side: int, start_m: float) -> None:
     """Perhaps a traffic sign; most stand on the right, those on the left show their backs to others and are rarer."""
     name = ("round_sign", "triangle_sign", "board", "chevron")[int(rng.choice(4, p=(0.38, 0.28, 0.2, 0.14)))]
     wanted, along_m, variant = rng.random(), start_m + rng.uniform(0, CELL_M), int(rng.integers(32))
@@ -214,9 +196,7 @@ def put_sign(
     width_m, height_m = KINDS[name].sizes_m[variant % len(KINDS[name].sizes_m)]
     if name == "board" and style.large_boards:
         width_m, height_m = 2 * width_m, 2 * height_m
-    placer.put(
-        name, variant, along_m, side * (placer.edge_m(side) + clear_m + 0.5 * width_m), (width_m, height_m)
-    )
+    placer.put(name, variant, along_m, side * (placer.edge_m(side) + clear_m + 0.5 * width_m), (width_m, height_m))
 
 
 def park(
@@ -225,9 +205,7 @@ def park(
     """Cars parked on the verge, or in the bays of a wide paved edge in towns."""
     half_m = placer.section.lane_width_m / 2
     edge_m = placer.edge_m(side)
-    lanes = [
-        lane for lane in (0.0, *placer.section.same_way_m, *placer.section.oncoming_m) if side * lane >= 0
-    ]
+    lanes = [lane for lane in (0.0, *placer.section.same_way_m, *placer.section.oncoming_m) if side * lane >= 0]
     bay_m = edge_m - (max(side * lane for lane in lanes) + half_m)
     has_bays = bay_m > 2.1 and placer.section.has_kerb  # a highway has a hard shoulder there
     is_narrow = not has_bays and lining in ("rail", "concrete", "rock", "stone_wall", "hedge", "fence")

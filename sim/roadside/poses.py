@@ -70,9 +70,7 @@ class ObjectLayout:
         entries = [SPRITES[index] for index in roadside.sprite]
         kinds = [KINDS[entry.name] for entry in entries]
         table = np.zeros(len(kinds), UPRIGHT)
-        table["x_m"], table["y_m"], table["heading_rad"] = road_points(
-            road, roadside.along_m, roadside.lateral_m
-        )
+        table["x_m"], table["y_m"], table["heading_rad"] = road_points(road, roadside.along_m, roadside.lateral_m)
         table["width_m"] = roadside.width_m
         for row, kind, entry, height_m in zip(table, kinds, entries, roadside.height_m, strict=True):
             row["length_m"] = kind.lengths_m[entry.variant] if kind.lengths_m else 0.0
@@ -88,9 +86,7 @@ class ObjectLayout:
         self._direction = np.where(turned, np.pi, 0.0)[moves]
         table["heading_rad"] += np.where(turned, np.pi, 0.0)
         stands = np.flatnonzero(~moves & ~is_panel)
-        free = _stands_free(
-            road.x_m, road.y_m, table["x_m"][stands], table["y_m"][stands], roadside.lateral_m[stands]
-        )
+        free = _stands_free(road.x_m, road.y_m, table["x_m"][stands], table["y_m"][stands], roadside.lateral_m[stands])
         self.upright = table[stands[free]]
         self._standing_along: list[float] = roadside.along_m[stands[free]].tolist()
         self._moving = table[moves]

@@ -28,9 +28,7 @@ _FOLD = (0.40, 0.62)
 _OFF_GROUND_M = 0.2
 """A barrier that begins higher than this is a beam on posts."""
 
-_LAID = np.dtype(
-    [("start_m", "f8"), ("end_m", "f8"), ("bottom_m", "f8"), ("top_m", "f8"), ("colour", "f8", 3)]
-)
+_LAID = np.dtype([("start_m", "f8"), ("end_m", "f8"), ("bottom_m", "f8"), ("top_m", "f8"), ("colour", "f8", 3)])
 """A barrier on a road, its colour lit."""
 _POST = np.dtype([("along_m", "f8"), ("x_m", "f8"), ("y_m", "f8"), ("barrier", "i8")])
 
@@ -67,13 +65,7 @@ class Rails:
         self._posts["x_m"], self._posts["y_m"] = x, y
 
     def see(
-        self,
-        things: np.ndarray,
-        n: int,
-        profile: GroundProfile,
-        s_m: float,
-        pose: np.ndarray,
-        camera: np.ndarray,
+        self, things: np.ndarray, n: int, profile: GroundProfile, s_m: float, pose: np.ndarray, camera: np.ndarray
     ) -> int:
         """Add the quads seen from ``pose`` to the ``n`` rows of ``things`` that are taken; returns how many are."""
         if not len(self._barriers):
@@ -143,9 +135,7 @@ def _see(
         barrier = barriers[posts[i].barrier]
         # A beam hides its posts' upper part; in front of a wall they are seen as a whole.
         low_m, high_m = barrier.bottom_m, barrier.top_m
-        bottom, top = _edges(
-            f, 0.0, low_m if low_m > _OFF_GROUND_M else high_m, camera, far_m, height_m, crest_px
-        )
+        bottom, top = _edges(f, 0.0, low_m if low_m > _OFF_GROUND_M else high_m, camera, far_m, height_m, crest_px)
         u, wide = horizon_u_px - focal_u_px * left / f, 0.5 * _POST_M * focal_u_px / f
         if bottom > top + 0.5:
             _add(things[n], f + 0.02, u - wide, top, bottom, u + wide, top, bottom)

@@ -92,18 +92,8 @@ def _cabin(painter: Painter, shape: CarShape, paint: Colour) -> None:
         "front": [(foot[1], -wide, low), (foot[1], wide, low), (roof[1], slim, high), (roof[1], -slim, high)],
         "rear": [(foot[0], wide, low), (foot[0], -wide, low), (roof[0], -slim, high), (roof[0], slim, high)],
         "left": [(foot[1], wide, low), (foot[0], wide, low), (roof[0], slim, high), (roof[1], slim, high)],
-        "right": [
-            (foot[0], -wide, low),
-            (foot[1], -wide, low),
-            (roof[1], -slim, high),
-            (roof[0], -slim, high),
-        ],
-        "roof": [
-            (roof[0], -slim, high),
-            (roof[1], -slim, high),
-            (roof[1], slim, high),
-            (roof[0], slim, high),
-        ],
+        "right": [(foot[0], -wide, low), (foot[1], -wide, low), (roof[1], -slim, high), (roof[0], -slim, high)],
+        "roof": [(roof[0], -slim, high), (roof[1], -slim, high), (roof[1], slim, high), (roof[0], slim, high)],
     }
     for corners in faces.values():
         painter.face(corners, paint)

@@ -41,9 +41,7 @@ BARNS = (
 )
 
 
-def _openings(
-    painter: Painter, rng: np.random.Generator, wall: Points, shape: HouseShape, width_m: float
-) -> None:
+def _openings(painter: Painter, rng: np.random.Generator, wall: Points, shape: HouseShape, width_m: float) -> None:
     """Windows and a door in one wall, or the gate of a barn."""
     seen = painter.sees(wall)
     if shape.is_barn:
@@ -119,16 +117,13 @@ def _box_faces(x: float, y: float, half: float, low: float, high: float) -> list
     """The four sides of a small upright box."""
     ring = [(x + half, y - half), (x + half, y + half), (x - half, y + half), (x - half, y - half)]
     return [
-        [(*ring[i], low), (*ring[(i + 1) % 4], low), (*ring[(i + 1) % 4], high), (*ring[i], high)]
-        for i in range(4)
+        [(*ring[i], low), (*ring[(i + 1) % 4], low), (*ring[(i + 1) % 4], high), (*ring[i], high)] for i in range(4)
     ]
 
 
 def paint_house(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A house of ``HOUSES``; yaw 0 looks along the road it stands at."""
-    return _paint_house(
-        rng, HOUSES[variant % len(HOUSES)], yaw_rad, season.snow_on_roofs and variant % 2 == 0
-    )
+    return _paint_house(rng, HOUSES[variant % len(HOUSES)], yaw_rad, season.snow_on_roofs and variant % 2 == 0)
 
 
 def paint_barn(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:

@@ -27,10 +27,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, cell: tuple[int, i
 
 
 def _fill(picture: np.ndarray, left: float, right: float, top: float, bottom: float, colour: Colour) -> None:
-    picture[round(top) : round(bottom), round(left) : round(right)] = (
-        *(min(max(c, 0), 255) for c in colour),
-        255,
-    )
+    picture[round(top) : round(bottom), round(left) : round(right)] = (*(min(max(c, 0), 255) for c in colour), 255)
 
 
 def paint_town_front(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
@@ -68,12 +65,7 @@ def paint_town_front(rng: np.random.Generator, variant: int, season: Season, yaw
 
 
 def _ground_floor(
-    picture: np.ndarray,
-    rng: np.random.Generator,
-    span: tuple[int, int],
-    floor: float,
-    is_shop: bool,
-    lamps: list[Lamp],
+    picture: np.ndarray, rng: np.random.Generator, span: tuple[int, int], floor: float, is_shop: bool, lamps: list[Lamp]
 ) -> None:
     """A shop window under its awning, or a door and a plinth."""
     height, width = picture.shape[:2]
@@ -132,9 +124,7 @@ def paint_stone_wall(rng: np.random.Generator, variant: int, season: Season, yaw
         x = -rng.uniform(0, 20)
         while x < width:
             step = rng.uniform(10, 30) if rows > 1 else width
-            _fill(
-                picture, max(x, 0), min(x + step - 1.5, width), y0, y1, tuple(base * rng.uniform(0.72, 1.12))
-            )
+            _fill(picture, max(x, 0), min(x + step - 1.5, width), y0, y1, tuple(base * rng.uniform(0.72, 1.12)))
             x += step
     _fill(picture, 0, width, 0, 5, tuple(np.minimum(1.15 * base, 240)))
     shade = 1 + 0.08 * _noise(rng, height, width, (3, 3))

@@ -46,9 +46,7 @@ def paint_lamp_post(rng: np.random.Generator, variant: int, season: Season, yaw_
         tone = _rgba(steel, gain)
         cv2.line(picture, (60 + shift, 255), (60 + shift, 26), tone, thick, cv2.LINE_AA)
         if variant % 2 == 0:
-            cv2.ellipse(
-                picture, (36, 30), (24 + shift, 22 + shift), 0, 180, 360, tone, max(thick - 1, 1), cv2.LINE_AA
-            )
+            cv2.ellipse(picture, (36, 30), (24 + shift, 22 + shift), 0, 180, 360, tone, max(thick - 1, 1), cv2.LINE_AA)
         else:
             cv2.line(picture, (60 + shift, 26), (16, 12 + shift), tone, max(thick - 1, 1), cv2.LINE_AA)
     head = (13, 31) if variant % 2 == 0 else (14, 13)
@@ -61,12 +59,8 @@ def paint_pole(rng: np.random.Generator, variant: int, season: Season, yaw_rad: 
     """A wooden pole that carries wires."""
     picture = np.zeros((256, 72, 4), np.uint8)
     wood = ((96, 80, 66), (122, 108, 94), (74, 62, 54), (142, 134, 124))[variant % 4]
-    cv2.fillPoly(
-        picture, [np.array([(32, 255), (34, 2), (38, 2), (40, 255)], np.int32)], _rgba(wood, 0.7), cv2.LINE_AA
-    )
-    cv2.fillPoly(
-        picture, [np.array([(32, 255), (34, 2), (35, 2), (35, 255)], np.int32)], _rgba(wood, 1.1), cv2.LINE_AA
-    )
+    cv2.fillPoly(picture, [np.array([(32, 255), (34, 2), (38, 2), (40, 255)], np.int32)], _rgba(wood, 0.7), cv2.LINE_AA)
+    cv2.fillPoly(picture, [np.array([(32, 255), (34, 2), (35, 2), (35, 255)], np.int32)], _rgba(wood, 1.1), cv2.LINE_AA)
     for row in ((14, 30), (14,), (18, 34, 50), (12,))[variant % 4]:
         cv2.line(picture, (8, row), (64, row), _rgba(wood, 0.75), 3, cv2.LINE_AA)
         for x in (10, 24, 48, 62):
@@ -122,12 +116,7 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: Season, 
     if variant % 5 == 4:
         _plate(picture, [(46, 1), (91, 46), (46, 91), (1, 46)], BLACK, YELLOW)
         cv2.polylines(
-            picture,
-            [np.array([(40, 70), (40, 48), (56, 40), (56, 24)], np.int32)],
-            False,
-            _rgba(BLACK),
-            7,
-            cv2.LINE_AA,
+            picture, [np.array([(40, 70), (40, 48), (56, 40), (56, 24)], np.int32)], False, _rgba(BLACK), 7, cv2.LINE_AA
         )
         return picture, ()
     _plate(picture, [(46, 2), (91, 80), (1, 80)], RED, WHITE)
@@ -140,9 +129,7 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: Season, 
         cv2.line(picture, (54, 56), (58, 38), _rgba(BLACK), 4, cv2.LINE_AA)
     else:
         bend = (
-            [(40, 70), (40, 54), (54, 46), (52, 34)]
-            if variant % 5 == 1
-            else [(52, 70), (52, 54), (38, 46), (40, 34)]
+            [(40, 70), (40, 54), (54, 46), (52, 34)] if variant % 5 == 1 else [(52, 70), (52, 54), (38, 46), (40, 34)]
         )
         cv2.polylines(picture, [np.array(bend, np.int32)], False, _rgba(BLACK), 6, cv2.LINE_AA)
     return picture, ()
@@ -151,9 +138,7 @@ def paint_triangle_sign(rng: np.random.Generator, variant: int, season: Season, 
 def paint_board(rng: np.random.Generator, variant: int, season: Season, yaw_rad: float) -> Painted:
     """A direction board or the name of a place: two legs, lines of text, an arrow."""
     picture = _stand(176, 176, (0.2, 0.8))
-    face, ink = ((BLUE, WHITE), (GREEN, WHITE), (WHITE, BLACK), (YELLOW, BLACK), ((120, 76, 46), WHITE))[
-        variant % 5
-    ]
+    face, ink = ((BLUE, WHITE), (GREEN, WHITE), (WHITE, BLACK), (YELLOW, BLACK), ((120, 76, 46), WHITE))[variant % 5]
     _plate(picture, [(2, 4), (173, 4), (173, 104), (2, 104)], ink, ink)
     cv2.rectangle(picture, (7, 9), (168, 99), _rgba(face), -1)
     for row in (34, 74) if variant % 5 < 2 else (54,):

@@ -114,9 +114,7 @@ def inset(points: Points, left: float, right: float, low: float, high: float) ->
     corners = list(zip(*points, strict=True))  # of each axis
 
     def at(u: float, v: float) -> tuple[float, float, float]:
-        x, y, z = (
-            (1 - u) * (1 - v) * a + u * (1 - v) * b + u * v * c + (1 - u) * v * d for a, b, c, d in corners
-        )
+        x, y, z = ((1 - u) * (1 - v) * a + u * (1 - v) * b + u * v * c + (1 - u) * v * d for a, b, c, d in corners)
         return (float(x), float(y), float(z))
 
     return [at(left, low), at(right, low), at(right, high), at(left, high)]

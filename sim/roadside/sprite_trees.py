@@ -27,12 +27,7 @@ def _tone(colour: Colour, gain: float) -> tuple[float, float, float, float]:
 
 
 def clumps(
-    picture: np.ndarray,
-    rng: np.random.Generator,
-    blobs: np.ndarray,
-    colour: Colour,
-    n_clumps: int,
-    size_px: float,
+    picture: np.ndarray, rng: np.random.Generator, blobs: np.ndarray, colour: Colour, n_clumps: int, size_px: float
 ) -> None:
     """Fill round blobs (x, y, radius) with leaf clumps, dark ones behind and below, bright ones in front."""
     blob = blobs[rng.choice(len(blobs), n_clumps, p=blobs[:, 2] ** 2 / (blobs[:, 2] ** 2).sum())]
@@ -41,9 +36,7 @@ def clumps(
     y = blob[:, 1] + 0.85 * blob[:, 2] * reach * np.sin(angle)
     low, high = blobs[:, 1].min() - blobs[:, 2].max(), (blobs[:, 1] + blobs[:, 2]).max()
     # Lit from above and a little from the left; within a blob its own top is brighter than its underside.
-    light = (
-        0.62 - 0.34 * (y - low) / (high - low) - 0.34 * reach * np.sin(angle) - 0.10 * reach * np.cos(angle)
-    )
+    light = 0.62 - 0.34 * (y - low) / (high - low) - 0.34 * reach * np.sin(angle) - 0.10 * reach * np.cos(angle)
     light += rng.normal(0, 0.10, n_clumps)
     hue = rng.normal(0, 0.05, (n_clumps, 3))
     size = size_px * rng.uniform(0.5, 1.35, n_clumps) * np.clip(1.5 - reach, 0.6, 1.2)
@@ -75,11 +68,7 @@ def _grain(picture: np.ndarray, rng: np.random.Generator, strength: float) -> np
 
 
 def _trunk(
-    picture: np.ndarray,
-    rng: np.random.Generator,
-    foot: tuple[float, float],
-    top: tuple[float, float],
-    width: float,
+    picture: np.ndarray, rng: np.random.Generator, foot: tuple[float, float], top: tuple[float, float], width: float
 ) -> Colour:
     """A tapering stem with a lit and a dark side; returns its colour."""
     bark = BARK[int(rng.integers(len(BARK)))]
@@ -217,9 +206,7 @@ def paint_tree_row(rng: np.random.Generator, variant: int, season: Season, yaw_r
             place = picture[height - tall :, left : left + wide]
             place[:] = tree + (place * (1 - tree[..., 3:] / 255.0)).astype(np.uint8)
     n = 26
-    under = np.stack(
-        [rng.uniform(26, width - 26, n), np.full(n, height - 17.0), rng.uniform(10, 17, n)], axis=1
-    )
+    under = np.stack([rng.uniform(26, width - 26, n), np.full(n, height - 17.0), rng.uniform(10, 17, n)], axis=1)
     colour = season.undergrowth or season.leaves[(variant + 2) % 6]
     clumps(picture, rng, under, tuple(0.62 * c for c in colour), 360, 6.0)
     return picture, ()

@@ -143,9 +143,7 @@ _FIRST: dict[tuple[str, str, int], int] = {
 def indices(kind: str, season: str) -> tuple[int, ...]:
     """The pictures of a kind in a season, one for each variant (view 0 of a solid thing)."""
     if kind not in KINDS or season not in SEASONS:
-        raise BadInputError(
-            f"sprites: expected a kind of {sorted(KINDS)} and a season, got {kind!r}, {season!r}"
-        )
+        raise BadInputError(f"sprites: expected a kind of {sorted(KINDS)} and a season, got {kind!r}, {season!r}")
     key = season if KINDS[kind].seasonal else ""
     return tuple(_FIRST[kind, key, variant] for variant in range(len(KINDS[kind].sizes_m)))
 

@@ -95,12 +95,7 @@ class RoadsideStretches:
     """
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        style: RoadsideStyle,
-        season: Season,
-        section: CrossSection,
-        length_m: float,
+        self, rng: np.random.Generator, style: RoadsideStyle, season: Season, section: CrossSection, length_m: float
     ) -> None:
         self._style, self._season, self._section, self._length_m = style, season, section, length_m
         self._seed = int(rng.integers(2**62))

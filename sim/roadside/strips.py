@@ -53,9 +53,7 @@ def draw_things(
         if thing.kind == UPRIGHT:
             _draw_upright(picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m)
         else:
-            _draw_panel(
-                picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m, camera
-            )
+            _draw_panel(picture, class_map, thing, texture, n_rows, n_columns, light, horizon, visibility_m, camera)
 
 
 @compiled
@@ -195,12 +193,7 @@ def panel_share(panel: Any, end: int) -> float:
 def _draw_quad(picture: np.ndarray, class_map: np.ndarray, quad: Any) -> None:
     """Fill between two upright sides, by the share of each pixel that is covered."""
     u0, u1 = quad.side_u[0], quad.side_u[1]
-    top0, bottom0, top1, bottom1 = (
-        quad.side_top[0],
-        quad.side_bottom[0],
-        quad.side_top[1],
-        quad.side_bottom[1],
-    )
+    top0, bottom0, top1, bottom1 = (quad.side_top[0], quad.side_bottom[0], quad.side_top[1], quad.side_bottom[1])
     if u0 > u1:
         u0, u1, top0, top1, bottom0, bottom1 = u1, u0, top1, top0, bottom1, bottom0
     height, width = class_map.shape

@@ -63,9 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--policy", default="ltc19")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument(
-        "--no-compile", action="store_true", help="leave out torch.compile, which takes a minute"
-    )
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes a minute")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     policy = checkpoint.load(arguments.policy)

@@ -106,9 +106,7 @@ def test_bench_ltc_sequence_forward_and_backward_against_ncps(benchmark, peer, f
     memory = saved_bytes(run_ours) / saved_bytes(run_theirs)
     benchmark.extra_info.update(times_faster_than_ncps=theirs_s / ours_s, memory_over_ncps=memory)
     TABLE.append((f"LTC {form}: sequence {BATCH} x {TIME}, forward + backward, ms", f"{1e3 * ours_s:.2f}"))
-    TABLE.append(
-        (f"LTC {form}: times faster than ncps ({1e3 * theirs_s:.1f} ms)", f"{theirs_s / ours_s:.1f}")
-    )
+    TABLE.append((f"LTC {form}: times faster than ncps ({1e3 * theirs_s:.1f} ms)", f"{theirs_s / ours_s:.1f}"))
     TABLE.append((f"LTC {form}: memory kept for backward, over ncps", f"{memory:.3f}"))
     benchmark.pedantic(run_ours, rounds=10)
     assert theirs_s / ours_s > LEAST[form]
@@ -138,9 +136,7 @@ def test_bench_ltc_streaming_step_against_ncps(benchmark, peer, form):
 def test_bench_training_step_against_plain_eager_float32(benchmark):
     """Encoder and LTC as ``driving.train`` runs them with bfloat16, against plain eager float32."""
     torch.set_num_threads(2)
-    frames = torch.randint(0, 256, (TRAINING_BATCH * TRAINING_TIME, 78, 200, 3), dtype=torch.uint8).movedim(
-        -1, 1
-    )
+    frames = torch.randint(0, 256, (TRAINING_BATCH * TRAINING_TIME, 78, 200, 3), dtype=torch.uint8).movedim(-1, 1)
     shape = (TRAINING_BATCH, TRAINING_TIME)
 
     def runner(bfloat16, form, memory_format):

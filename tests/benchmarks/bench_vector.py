@@ -45,17 +45,11 @@ def frames_per_s(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> float:
 def test_bench_vector_against_one_world_and_gymnasiums_own(benchmark) -> None:
     n_workers = min(n_cores(), 2)
     alone = gymnasium.make(ENV_ID, disable_env_checker=True, **STRAIGHT).unwrapped
-    theirs = gymnasium.make_vec(
-        ENV_ID, N_WORLDS, "async", vector_kwargs={"context": "forkserver"}, **STRAIGHT
-    )
+    theirs = gymnasium.make_vec(ENV_ID, N_WORLDS, "async", vector_kwargs={"context": "forkserver"}, **STRAIGHT)
     started_s = time.perf_counter()
     ours = LaneVectorEnv(f"sim:{ENV_ID}", N_WORLDS, n_workers=n_workers, **STRAIGHT)
     benchmark.extra_info["start_s"] = round(time.perf_counter() - started_s, 2)
-    for env in (
-        alone,
-        theirs,
-        ours,
-    ):  # once along the way: pictures of what stands there are painted on first use
+    for env in (alone, theirs, ours):  # once along the way: pictures of what stands there are painted on first use
         env.reset(seed=0)
         for _ in range(N_ROUNDS):
             frames_per_s(env)

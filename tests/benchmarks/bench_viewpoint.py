@@ -20,10 +20,7 @@ from sim.viewpoint import Viewpoint, camera_move
 
 POSES = [(0.25, 0.0), (0.5, 0.0), (1.0, 0.0), (1.5, 0.0)] + [(0.0, math.radians(a)) for a in (2.0, 4.0, 6.0)]
 """Lateral offset (m) and heading error (rad)."""
-WORLDS = {
-    "flat, nothing beside the road": {"hills": False, "roadside": False},
-    "hills, trees, traffic": {},
-}
+WORLDS = {"flat, nothing beside the road": {"hills": False, "roadside": False}, "hills, trees, traffic": {}}
 N_ROADS = 2
 
 

@@ -75,17 +75,11 @@ def seconds_a_step(family: str, seeds: range) -> dict[str, float]:
                 env.step(action)
             steps_s[again] += time.process_time() - started_s
     n = len(seeds) * N_STEPS
-    return {
-        "fresh": (steps_s[0] + resets_s[0]) / n,
-        "again": steps_s[1] / n,
-        "reset": resets_s[0] / len(seeds),
-    }
+    return {"fresh": (steps_s[0] + resets_s[0]) / n, "again": steps_s[1] / n, "reset": resets_s[0] / len(seeds)}
 
 
 @pytest.mark.parametrize("is_cold", [False, True], ids=["painted library", "empty library"])
-def test_bench_world_fresh_roads_against_a_stretch_driven_before(
-    benchmark, is_cold, tmp_path, monkeypatch
-) -> None:
+def test_bench_world_fresh_roads_against_a_stretch_driven_before(benchmark, is_cold, tmp_path, monkeypatch) -> None:
     """The headline: a step on fresh roads, resets included; the library of painted pictures full, then empty."""
     ProceduralEnv().reset(seed=0)  # compiles
     if is_cold:
@@ -96,10 +90,7 @@ def test_bench_world_fresh_roads_against_a_stretch_driven_before(
             seconds_a_step(family, SEEDS)
     remap_s = best_of(bare_remap()) / N_STEPS
     by_family = {family: seconds_a_step(family, SEEDS) for family in FAMILIES}
-    means = {
-        name: float(np.mean([row[name] for row in by_family.values()]))
-        for name in ("fresh", "again", "reset")
-    }
+    means = {name: float(np.mean([row[name] for row in by_family.values()])) for name in ("fresh", "again", "reset")}
     benchmark.extra_info |= {
         "fresh_steps_per_s": round(1 / means["fresh"]),
         "again_steps_per_s": round(1 / means["again"]),

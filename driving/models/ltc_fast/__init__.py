@@ -94,9 +94,7 @@ def _is_usable(x: Tensor, dtype: torch.dtype) -> bool:
 
 
 def _circuit(cell: Cell) -> loops.CircuitNumbers:
-    return loops.CircuitNumbers(
-        cell.synapse_table, cell.motor, len(cell.wiring.sensory), cell.n_substeps, cell.EPS
-    )
+    return loops.CircuitNumbers(cell.synapse_table, cell.motor, len(cell.wiring.sensory), cell.n_substeps, cell.EPS)
 
 
 class _Sequence(torch.autograd.Function):
@@ -130,9 +128,7 @@ class _Plain(nn.Module):
         return self.cell.plain_sequence(features, state, dt_s)
 
 
-def _differentiable_gradient(
-    cell: Cell, given: tuple[Tensor, ...], grads: tuple[Tensor, ...]
-) -> list[Tensor | None]:
+def _differentiable_gradient(cell: Cell, given: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> list[Tensor | None]:
     """The gradient once more through the plain form, with a graph of its own."""
     features, state, dt_s, flat = given
     parts = flat.split([getattr(cell, name).numel() for name in PARAMETERS])

@@ -98,23 +98,7 @@ def _add_synapses(synapses, table, begin, end, v, at_v, sums, at_sums, n_neurons
 
 @inlined
 def _hold(
-    synapses,
-    neurons,
-    table,
-    maps,
-    n_sensory,
-    n_substeps,
-    eps,
-    features,
-    dt_s,
-    first,
-    t,
-    raw,
-    x,
-    dt,
-    c,
-    held,
-    kept,
+    synapses, neurons, table, maps, n_sensory, n_substeps, eps, features, dt_s, first, t, raw, x, dt, c, held, kept
 ):
     """What stays the same in frame t of the samples from ``first`` on: c, and the sums of all but the neurons."""
     n_batch, n_neurons = len(features), len(neurons)
@@ -174,9 +158,7 @@ def _forward(flat, table, motor, n_sensory, n_substeps, eps, features, state, dt
             for slot in range(here):
                 for o in range(n_motor):
                     at = 2 * n_inputs + o
-                    outputs[first + slot, t, o] = (
-                        v[motor[o] * SIMD_WIDTH + slot] * maps[at] + maps[at + n_motor]
-                    )
+                    outputs[first + slot, t, o] = v[motor[o] * SIMD_WIDTH + slot] * maps[at] + maps[at + n_motor]
         _give(v, first, here, last)
     return outputs, last, starts
 
@@ -281,9 +263,7 @@ def _backward(flat, table, motor, n_sensory, n_substeps, eps, features, dt_s, st
             )  # fmt: skip
             for i in range(n_substeps):
                 at, at_sums, at_kept = i * n_neurons, i * 2 * n_neurons, i * n_recurrent
-                _substep(
-                    synapses, table, n_sensory, v, at, at + n_neurons, c, held, sums, at_sums, kept, at_kept
-                )
+                _substep(synapses, table, n_sensory, v, at, at + n_neurons, c, held, sums, at_sums, kept, at_kept)
             for o in range(n_motor):
                 for slot in range(SIMD_WIDTH):
                     g_y[slot] = g_outputs[first + slot, t, o] if slot < here else 0.0
@@ -309,11 +289,7 @@ def _backward(flat, table, motor, n_sensory, n_substeps, eps, features, dt_s, st
                 g_den = load(g_held, n_neurons + k)
                 share = (load(g_c, k) + g_den) / load(dt, 0)  # c is in the denominator too
                 g_time = g_time - share * load(c, k)
-                for i, part in (
-                    (k, load(g_held, k)),
-                    (n_neurons + k, g_den),
-                    (2 * n_neurons + k, share * n_substeps),
-                ):
+                for i, part in ((k, load(g_held, k)), (n_neurons + k, g_den), (2 * n_neurons + k, share * n_substeps)):
                     store(d_neurons, i, load(d_neurons, i) + part)
             store(g_dt, 0, g_time)
             for i in range(n_inputs):
@@ -345,9 +321,7 @@ torch.library.define(
 
 @torch.library.impl("liquid_lane::ltc_forward", "CPU")
 def _forward_of_tensors(flat, table, motor, n_sensory, n_substeps, eps, features, state, dt_s, keep):
-    parameters, who, motors, x, v, times = (
-        t.numpy(force=True) for t in (flat, table, motor, features, state, dt_s)
-    )
+    parameters, who, motors, x, v, times = (t.numpy(force=True) for t in (flat, table, motor, features, state, dt_s))
     found = _forward(parameters, who, motors, n_sensory, n_substeps, eps, x, v, times, keep)
     return tuple(map(torch.from_numpy, found))
 
@@ -357,9 +331,7 @@ def _backward_of_tensors(
     flat, table, motor, n_sensory, n_substeps, eps, features, dt_s, starts, grad_outputs, grad_last
 ):
     parameters, who, motors = (t.numpy(force=True) for t in (flat, table, motor))
-    x, times, begun, g_y, g_v = (
-        t.numpy(force=True) for t in (features, dt_s, starts, grad_outputs, grad_last)
-    )
+    x, times, begun, g_y, g_v = (t.numpy(force=True) for t in (features, dt_s, starts, grad_outputs, grad_last))
     found = _backward(parameters, who, motors, n_sensory, n_substeps, eps, x, times, begun, g_y, g_v)
     return tuple(map(torch.from_numpy, found))
 
