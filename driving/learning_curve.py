@@ -67,12 +67,14 @@ def save_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the rows of a run into a .png, .svg or .pdf file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     loss, crashes = figure.subplots(2, sharex=True)
     frames = [row["frames"] / 1000 for row in rows]
     loss.semilogy(frames, [row["loss"] for row in rows], color="#0072B2", linewidth=1.2)
+    loss.yaxis.set_minor_formatter(NullFormatter())
     loss.set_ylabel("loss")
     own = [(row["frames"] / 1000, row.get("policy_crashes_per_km")) for row in rows]
     own = [(x, y) for x, y in own if y is not None]
