@@ -51,6 +51,8 @@ class TrainConfig:
             loop and 0 for closed loop.
         speed_exponent: and (speed / 10 m/s) to this power: what a wrong curvature does to the place on the
             road grows with the square of the speed.
+        outlier_per_m: an error of the curvature beyond this counts linearly, not squared: else the few frames of a
+            car that is nearly lost, where it could hardly be right, outweigh all others. None for never.
         bfloat16: run the convolutions in bfloat16 (faster where the processor has it).
         checkpoint_every: steps between two resume points.
         log_every: steps between two rows of the log.
@@ -68,6 +70,7 @@ class TrainConfig:
     clip_norm: float = 10.0
     weight_exponent: float = 0.02
     speed_exponent: float = 2.0
+    outlier_per_m: float | None = None
     bfloat16: bool = False
     checkpoint_every: int = 250
     log_every: int = 25
@@ -81,7 +84,7 @@ class TrainConfig:
             raise BadInputError(f"training: seed must be at least 0, got {self.seed}")
         if not 0 <= self.n_warmup < self.window:
             raise BadInputError(f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}")
-        for name in ("lr_encoder", "lr_core", "clip_norm"):
+        for name in ("lr_encoder", "lr_core", "clip_norm", "outlier_per_m"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
@@ -101,11 +104,13 @@ def weighted_squared_error(
     speed_exponent: float = 0.0,
     n_warmup: int = 0,
     counts: Tensor | None = None,
+    outlier_per_m: float | None = None,
 ) -> Tensor:
     """sum(w (yhat - y)^2) / sum(w) with w = exp(a |y|) (speed / 10 m/s)^b, y = 1000 x curvature, of (B, T) in 1/m.
 
     Lechner et al. 2020, who have no speed term. The squared error is in the policy's unit; the first ``n_warmup``
-    frames are left out, and those where ``counts`` (B, T) is false. Without any frame it is 0.
+    frames are left out, and those where ``counts`` (B, T) is false. Without any frame it is 0. An error beyond
+    ``outlier_per_m`` counts linearly, as the tangent of the square goes on (Huber 1964).
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
     weight = torch.exp(weight_exponent * 1000.0 * target.abs())
@@ -115,7 +120,12 @@ def weighted_squared_error(
         weight = weight * counts[:, n_warmup:]
     # Were no frame to count, the smallest number keeps 0 / 0 away.
     n = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-    return (weight * ((predicted - target) / unit_per_m) ** 2).sum() / n
+    error = (predicted - target) / unit_per_m
+    squared = error**2
+    if outlier_per_m is not None:
+        limit = outlier_per_m / unit_per_m
+        squared = torch.where(error.abs() <= limit, squared, limit * (2 * error.abs() - limit))
+    return (weight * squared).sum() / n
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -316,6 +326,7 @@ def _step(
         config.speed_exponent,
         config.n_warmup if windows.counts is None else 0,
         windows.counts,
+        config.outlier_per_m,
     )
     optimizer.zero_grad()
     loss.backward()

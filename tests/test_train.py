@@ -53,6 +53,18 @@ def stop_after(step):
 # Loss and rates --------------------------------------------------------------------------------------------
 
 
+def test_train_loss_beyond_the_outlier_limit_goes_on_as_the_tangent_of_the_square():
+    target, speed = torch.zeros(1, 3), torch.full((1, 3), 10.0)
+    predicted = torch.tensor([[0.01, 0.02, 0.06]], requires_grad=True)  # 0.5, 1 and 3 units; the limit is 1
+    loss = weighted_squared_error(predicted, target, speed, 0.02, 0.0, outlier_per_m=0.02)
+    assert loss.item() == pytest.approx((0.25 + 1.0 + (2 * 3.0 - 1.0)) / 3)
+    loss.backward()
+    slopes = torch.tensor([[2 * 0.5, 2 * 1.0, 2 * 1.0]]) / 0.02 / 3
+    torch.testing.assert_close(predicted.grad, slopes)
+    same = weighted_squared_error(predicted, target, speed, 0.02, 0.0, outlier_per_m=1.0)
+    assert same.item() == weighted_squared_error(predicted, target, speed, 0.02, 0.0).item()
+
+
 def test_train_loss_by_hand():
     predicted = torch.tensor([[0.9, 0.01, 0.03], [0.9, 0.00, -0.02]])
     target = torch.tensor([[0.0, 0.00, 0.01], [0.0, 0.02, -0.02]])
