@@ -18,6 +18,7 @@ import torch
 
 from driving.data import load_drive
 from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
+from driving.model_card import CARD_NAME, model_card
 from driving.models import checkpoint
 from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
@@ -28,6 +29,7 @@ from driving.rollout import rollout, totals
 from driving.settings import World, env_maker
 from driving.train import TrainConfig, train
 from sim.errors import BadInputError, WorkerLostError
+from sim.files import write_text
 from sim.processes import context, portable, stop
 
 DEFAULT_WORLD = "lane/Procedural-v0"
@@ -68,6 +70,7 @@ class Training:
         validate: drives for open-loop figures at the end.
         validate_every: steps between two closed-loop validations; 0 for none.
         device: that trains (``driving.models.device``); the bits of a result are those of one kind of processor.
+        command: line that made it, for the model card.
         validation_seeds, validation_seconds: the roads of these, neither those of tests nor those of trainings.
     """
 
@@ -81,6 +84,7 @@ class Training:
     validate: tuple[str, ...] = ()
     validate_every: int = 0
     device: str = AUTO
+    command: str = ""
     validation_seeds: range = range(3000, 3024)
     validation_seconds: float = 30.0
 
@@ -107,9 +111,11 @@ class Training:
                 source = stack.enter_context(
                     contextlib.closing(OnlineWindows(make_env, self.online, self.config, world_of))
                 )
-            return train(
+            metrics = train(
                 policy, source, self.config, self.out, validation, resume, on_step, closed_loop, on_row, device
             )
+        write_text(self.out / CARD_NAME, model_card(policy, metrics, self.out.name, self.command))
+        return metrics
 
     def _validated(self, make_env: World, policy: Policy) -> dict[str, Any]:
         return totals(rollout(policy, make_env, self.validation_seeds, self.validation_seconds))
@@ -209,7 +215,9 @@ def take_median(trainings: Sequence[Training], out: Path) -> int:
     order = sorted(range(len(figures)), key=lambda i: badness(figures[i]["closed_loop_validation"]))
     median = order[(len(order) - 1) // 2]
     chosen = trainings[median]
-    checkpoint.save(checkpoint.load(chosen.out), out, figures[median] | {"seed": chosen.config.seed})
+    policy, metrics = checkpoint.load(chosen.out), figures[median] | {"seed": chosen.config.seed}
+    checkpoint.save(policy, out, metrics)
+    write_text(out / CARD_NAME, model_card(policy, metrics, out.name, chosen.command))
     for name in (LOG_NAME, CURVE_NAME):
         shutil.copyfile(chosen.out / name, out / name)
     return median

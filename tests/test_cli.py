@@ -169,7 +169,7 @@ def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
         )  # fmt: skip
         assert text.startswith(f"{out}: ")
         saved = sorted(path.name for path in out.iterdir())
-        assert saved == ["config.json", "curve.png", "log.csv", "metrics.json", "weights.safetensors"]
+        assert saved == ["README.md", "config.json", "curve.png", "log.csv", "metrics.json", "weights.safetensors"]
         assert json.loads((out / "metrics.json").read_text())["validation"]["n_frames"] == 12
 
     succeeds("test", "--policy", root / "ltc", "--data", data, f"{data}@3:9", "--json", figures / "test.json")

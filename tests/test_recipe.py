@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from driving.data import AugmentConfig
+from driving.model_card import model_card
 from driving.models import checkpoint
 from driving.recipe import NewPolicy, Training, of_seeds, run_side_by_side, take_median
 from driving.train import TrainConfig
@@ -47,6 +48,7 @@ def test_recipe_seeds_side_by_side_are_those_run_alone(training, tmp_path):
     median = take_median(several, training.out)
     metrics = json.loads((training.out / "metrics.json").read_text())
     assert metrics["seed"] == median
+    assert "# out\n" in (training.out / "README.md").read_text()
     assert weights(training.out) == weights(several[median].out)
     assert checkpoint.load(training.out).config.core == "lstm"
     before = (several[0].out / "metrics.json").read_bytes()
@@ -90,8 +92,10 @@ def test_recipe_median_needs_validations_and_is_the_better_of_two_in_the_middle(
     several = []
     for seed, (crashes, offset_m) in enumerate([(5, 0.1), (0, 0.3), (1, 0.2), (0, 0.1)]):
         folder = tmp_path / str(seed)
-        figures = {"crashes": crashes, "km": 1.0, "mean_abs_lateral_offset_m": offset_m}
-        checkpoint.save(small_policy("lstm", seed), folder, {"closed_loop_validation": figures})
+        figures = {"crashes": crashes, "km": 1.0, "mean_abs_lateral_offset_m": offset_m, "n_seeds": 2}
+        config = dataclasses.asdict(TINY)
+        metrics = {"train_config": config, "train_seconds": 60.0, "n_frames": 12, "closed_loop_validation": figures}
+        checkpoint.save(small_policy("lstm", seed), folder, metrics)
         for name in ("log.csv", "curve.png"):
             (folder / name).write_text("x")
         several.append(Training(folder, dataclasses.replace(TINY, seed=seed)))
@@ -100,3 +104,26 @@ def test_recipe_median_needs_validations_and_is_the_better_of_two_in_the_middle(
     checkpoint.save(small_policy("lstm", 0), tmp_path / "0", {})
     with pytest.raises(BadInputError, match="--validate-every"):
         take_median(several, tmp_path / "out")
+
+
+def test_recipe_card_says_what_was_measured_and_leaves_out_what_was_not(small_policy):
+    metrics = {
+        "train_config": dataclasses.asdict(TINY), "train_seconds": 90.0, "n_frames": 96, "env": "lane/Procedural-v0",
+        "env_options": {"hills": False},
+        "closed_loop_validation": {"n_seeds": 24, "crashes": 1, "km": 12.34, "mean_abs_lateral_offset_m": 0.1234},
+    }  # fmt: skip
+    policy = small_policy()
+    card = model_card(policy, metrics, "mine", "liquid-lane train --out mine")
+    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert "tags: [lane-keeping, imitation-learning, ltc]" in card
+    assert "19 liquid neurons (LTC)" in card
+    assert f"{sum(p.numel() for p in policy.core.parameters()):,} parameters in the core" in card
+    assert "`lane/Procedural-v0` with hills=False" in card
+    assert "24 validation roads: crashes 1 in 12.3 km, 0.123 m off" in card
+    assert "liquid-lane train --out mine\n" in card
+    assert "recorded frames" not in card
+    del metrics["closed_loop_validation"], metrics["env"]
+    card = model_card(policy, metrics, "mine")
+    assert "- not measured" in card
+    assert "96 frames of recorded drives" in card
+    assert "```" not in card

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,6 +90,7 @@ def train_(
         tuple(validate or ()),
         validate_every,
         device,
+        _command_line(),
     )
     pick_device(device)  # a wrong one fails here
     check_seconds(training.online.episode_seconds)
@@ -134,6 +136,13 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool)
 
 DEFAULT_VALIDATE_EVERY = 625
 SHOWN = ("step", "loss", "policy_crashes_per_km", "validation_crashes", "validation_offset_m", "frames_per_s")
+
+
+def _command_line() -> str:
+    """What was typed; nothing where another program calls the command."""
+    program = Path(sys.argv[0])
+    is_ours = program.name.startswith("liquid-lane") or program.parts[-2:] == ("driving", "__main__.py")
+    return shlex.join(["liquid-lane", *sys.argv[1:]]) if is_ours else ""
 
 
 def _print_row(row: dict[str, Any]) -> None:
