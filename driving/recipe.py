@@ -14,8 +14,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from driving.data import load_drive
 from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
 from driving.model_card import CARD_NAME, model_card
@@ -25,12 +23,12 @@ from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_p
 from driving.models.resume import RESUME_NAME
 from driving.models.wiring import KINDS, WiringConfig
 from driving.online import OnlineConfig, OnlineWindows
-from driving.rollout import rollout, totals
+from driving.rollout import one_thread, rollout, totals
 from driving.settings import World, env_maker
 from driving.train import TrainConfig, train
 from sim.errors import BadInputError, WorkerLostError
 from sim.files import write_text
-from sim.processes import context, portable, stop
+from sim.processes import begin_work, portable, start, stop
 
 DEFAULT_WORLD = "lane/Procedural-v0"
 Row = dict[str, Any]
@@ -54,7 +52,41 @@ class NewPolicy:
 
     def build(self, seed: int) -> Policy:
         """The policy; the same seed gives the same weights."""
-        return _first_policy(self.core, self.init, self.initial_c, seed, self.encoder, self.wiring)
+        core, encoder, wiring, initial_c = self.core, self.encoder, self.wiring, self.initial_c
+        if core is not None and core not in CORES:
+            raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
+        if self.init is not None:
+            policy = checkpoint.load(self.init)
+            if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
+                raise BadInputError(
+                    f"--init: {self.init} has core {policy.config.core}; leave out --core, --initial-c, --encoder "
+                    "and --wiring"
+                )
+            return policy
+        core, encoder = core or "ltc", encoder or "shared"
+        fields_of = {name: {f.name for f in dataclasses.fields(config)} for name, (config, _) in CORES.items()}
+        if encoder not in ENCODERS:
+            raise BadInputError(f"--encoder: expected one of {', '.join(ENCODERS)}, got {encoder!r}")
+        if encoder != "shared" and "n_inputs" not in fields_of[core]:
+            able = ", ".join(name for name, fields in fields_of.items() if "n_inputs" in fields)
+            raise BadInputError(
+                f"--encoder: core {core} takes the 32 features of shared only, got {encoder}; cores for any of "
+                f"{', '.join(ENCODERS)}: {able}"
+            )
+        settings: dict[str, Any] = {}
+        if initial_c is not None:
+            if "initial_c" not in fields_of[core]:
+                raise BadInputError(f"--initial-c: only core ltc has it, got core {core}")
+            settings["initial_c"] = initial_c
+        if wiring is not None:
+            if wiring not in KINDS:
+                raise BadInputError(f"--wiring: expected one of {', '.join(KINDS)}, got {wiring!r}")
+            if "wiring" not in fields_of[core]:
+                able = ", ".join(name for name, fields in fields_of.items() if "wiring" in fields)
+                raise BadInputError(f"--wiring: only cores {able} have one ({', '.join(KINDS)}), got core {core}")
+            settings["wiring"] = WiringConfig(wiring)
+        core_config = CORES[core][0](**settings) if settings else None
+        return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
 
 
 @dataclass(frozen=True)
@@ -163,10 +195,7 @@ def run_side_by_side(
         while waiting or at_work:
             while waiting and len(at_work) < n_workers:
                 i = waiting.pop(0)
-                here, there = context().Pipe(duplex=False)
-                process = context().Process(target=_work, args=(there, trainings[i], resume), daemon=True)
-                process.start()
-                there.close()
+                here, process = start(_work, trainings[i], resume)
                 at_work[here] = i, process
             for pipe in wait(list(at_work)):
                 assert isinstance(pipe, Connection)
@@ -190,10 +219,8 @@ def run_side_by_side(
 
 
 def _work(pipe: Any, training: Training, resume: bool) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    torch.set_num_threads(1)
+    begin_work()
+    one_thread()
     try:
         training.run(resume and training.is_begun, on_row=lambda row: pipe.send(("row", row)))
         pipe.send(("done", None))
@@ -204,12 +231,17 @@ def _work(pipe: Any, training: Training, resume: bool) -> None:
             pipe.send(("error", portable(error)))
 
 
+def figures_of(trainings: Sequence[Training]) -> list[dict[str, Any]]:
+    """What ``metrics.json`` holds of each, when it is done."""
+    return [json.loads((training.out / checkpoint.METRICS).read_text()) for training in trainings]
+
+
 def take_median(trainings: Sequence[Training], out: Path) -> int:
     """Copy the policy that is in the middle by its validation to ``out``; its place among ``trainings``.
 
     Of an even number the better one of the two in the middle.
     """
-    figures = [json.loads((training.out / checkpoint.METRICS).read_text()) for training in trainings]
+    figures = figures_of(trainings)
     if not all("closed_loop_validation" in row for row in figures):
         raise BadInputError("train: expected figures of a validation; choose a median with --validate-every")
     order = sorted(range(len(figures)), key=lambda i: badness(figures[i]["closed_loop_validation"]))
@@ -221,53 +253,6 @@ def take_median(trainings: Sequence[Training], out: Path) -> int:
     for name in (LOG_NAME, CURVE_NAME):
         shutil.copyfile(chosen.out / name, out / name)
     return median
-
-
-# What it starts from -----------------------------------------------------------------------------------------
-
-
-def _first_policy(
-    core: str | None,
-    init: str | None,
-    initial_c: float | None,
-    seed: int,
-    encoder: str | None = None,
-    wiring: str | None = None,
-) -> Policy:
-    """What a training starts from: the policy ``init``, or a new one."""
-    if core is not None and core not in CORES:
-        raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
-    if init is not None:
-        policy = checkpoint.load(init)
-        if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
-            raise BadInputError(
-                f"--init: {init} has core {policy.config.core}; leave out --core, --initial-c, --encoder and --wiring"
-            )
-        return policy
-    core, encoder = core or "ltc", encoder or "shared"
-    fields_of = {name: {f.name for f in dataclasses.fields(config)} for name, (config, _) in CORES.items()}
-    if encoder not in ENCODERS:
-        raise BadInputError(f"--encoder: expected one of {', '.join(ENCODERS)}, got {encoder!r}")
-    if encoder != "shared" and "n_inputs" not in fields_of[core]:
-        able = ", ".join(name for name, fields in fields_of.items() if "n_inputs" in fields)
-        raise BadInputError(
-            f"--encoder: core {core} takes the 32 features of shared only, got {encoder}; cores for any of "
-            f"{', '.join(ENCODERS)}: {able}"
-        )
-    settings: dict[str, Any] = {}
-    if initial_c is not None:
-        if "initial_c" not in fields_of[core]:
-            raise BadInputError(f"--initial-c: only core ltc has it, got core {core}")
-        settings["initial_c"] = initial_c
-    if wiring is not None:
-        if wiring not in KINDS:
-            raise BadInputError(f"--wiring: expected one of {', '.join(KINDS)}, got {wiring!r}")
-        if "wiring" not in fields_of[core]:
-            able = ", ".join(name for name, fields in fields_of.items() if "wiring" in fields)
-            raise BadInputError(f"--wiring: only cores {able} have one ({', '.join(KINDS)}), got core {core}")
-        settings["wiring"] = WiringConfig(wiring)
-    core_config = CORES[core][0](**settings) if settings else None
-    return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
 
 
 def keep_freed_memory() -> None:

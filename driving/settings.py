@@ -62,17 +62,21 @@ def _parse_value(text: str) -> Any:
 
 
 def known_envs() -> list[str]:
-    """Ids of the environments that keep the Env contract, as far as they are registered."""
-    return sorted(env_id for env_id, spec in gymnasium.registry.items() if _is_lane_env(spec))
+    """Ids of the environments that come with the project, or are registered beside them."""
+    return sorted(env_id for env_id in gymnasium.registry if env_id.startswith("lane/"))
 
 
-def _is_lane_env(spec: EnvSpec) -> bool:
-    entry: Any = spec.entry_point
-    if isinstance(entry, str):
-        if not spec.id.startswith("lane/"):  # a look at the class imports its module
-            return False
-        entry = load_env_creator(entry)
-    return isinstance(entry, type) and issubclass(entry, LaneEnv)
+def find_env(env_id: str) -> EnvSpec | None:
+    """The registered ``LaneEnv`` of a Gymnasium id; ``MODULE:ID`` imports the module that registers it."""
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(name)
+        entry: Any = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    except (ImportError, ValueError, gymnasium.error.Error):
+        return None
+    return spec if isinstance(entry, type) and issubclass(entry, LaneEnv) else None
 
 
 @dataclass(frozen=True)
@@ -98,16 +102,10 @@ def env_maker(env_id: str, options: Mapping[str, Any], seconds: float, render: b
     """A maker of environments for episodes of ``seconds``; wrong ids and options fail at once.
 
     Args:
-        env_id: Gymnasium id of a ``LaneEnv``; ``MODULE:ID`` imports the module that registers it.
+        env_id: see ``find_env``.
     """
-    module, _, name = env_id.rpartition(":")
-    try:
-        if module:
-            importlib.import_module(module)
-        spec = gymnasium.spec(name)
-    except (ImportError, gymnasium.error.Error):
-        spec = None
-    if spec is None or not _is_lane_env(spec):
+    spec = find_env(env_id)
+    if spec is None:
         raise BadInputError(
             f"environment: expected one of {', '.join(known_envs())} or MODULE:ID of a subclass of LaneEnv, got "
             f"{env_id!r}"

@@ -331,13 +331,14 @@ def _step(
     optimizer.zero_grad()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip_norm)
-    if not (math.isfinite(loss.item()) and bool(torch.isfinite(norm))):
+    value = loss.item()
+    if not (math.isfinite(value) and bool(torch.isfinite(norm))):
         raise BadInputError(
-            f"training: step {step}: expected a finite loss and gradient, got {loss.item()} and "
+            f"training: step {step}: expected a finite loss and gradient, got {value} and "
             f"{norm.item()}; use a lower --lr-core or --lr-encoder"
         )
     optimizer.step()
-    return loss.item()
+    return value
 
 
 def _row(

@@ -9,19 +9,16 @@ from __future__ import annotations
 import contextlib
 import math
 import pickle
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-import cv2
-
 from sim.episodes import Actor, EpisodeLog, EpisodePlan, FrameNoise, Instant, Run, drive
 from sim.errors import BadInputError, WorkerLostError
 from sim.lane_env import LaneEnv
-from sim.processes import context, portable, stop
+from sim.processes import begin_work, portable, start, stop
 
 MIN_TOGETHER, MAX_TOGETHER = 2, 16
 """Episodes that one process drives in one batch of its actor."""
@@ -182,10 +179,7 @@ def _drive_in_workers(
     at_work: dict[Connection, int] = {}
     try:
         for _ in range(n_workers):
-            here, there = context().Pipe()
-            process = context().Process(target=_work, args=(there, crew), daemon=True)
-            process.start()
-            there.close()  # so that the end of the worker is the end of the pipe
+            here, process = start(_work, crew)
             pipes.append(here)
             processes.append(process)
             at_work[here] = next(waiting)
@@ -241,8 +235,7 @@ def _lost(pipe: Connection, groups: Sequence[Sequence[EpisodePlan]], at_work: di
 
 def _work(pipe: Connection, crew: Crew) -> None:
     """A worker's life: drive what comes, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    cv2.setNumThreads(1)
+    begin_work()
     try:
         if crew.prepare is not None:
             crew.prepare()

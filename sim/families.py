@@ -93,8 +93,6 @@ class RoadFamily:
     min_vertical_radius_m: float
     shoulder_m: Range
     lanes: tuple[Lanes, ...]
-    has_kerb: bool
-    concrete: float
     centre_lines: Shares
     edge_lines: float
     incidents: Shares
@@ -104,8 +102,10 @@ class RoadFamily:
     far_hills_rad: Range
     near_hills_rad: Range
     ruggedness: float
-    towns_at_horizon: bool
     roadside: RoadsideStyle
+    has_kerb: bool = False
+    concrete: float = 0.06
+    towns_at_horizon: bool = False
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items())[1:11]:
@@ -124,7 +124,6 @@ _ALL = (
         "highway", 250.0, 1500.0, 3.5, 3.9, 18.0, 27.0, 80.0, 0.04, 0.8, 600.0,
         shoulder_m=(0.8, 2.8),
         lanes=(Lanes(1, 2, True, 0.6), Lanes(2, 1, True, 0.15), Lanes(1, 2, False, 0.25)),
-        has_kerb=False,
         concrete=0.2,
         centre_lines={"double": 0.8, "solid": 0.2},
         edge_lines=0.97,
@@ -135,7 +134,6 @@ _ALL = (
         far_hills_rad=(0.0, 0.05),
         near_hills_rad=(0.0, 0.04),
         ruggedness=0.7,
-        towns_at_horizon=False,
         roadside=RoadsideStyle(
             cover=(0.40, 0.30, 0.05, 0.25),
             linings={"": 0.45, "rail": 0.40, "concrete": 0.10, "rock": 0.05},
@@ -147,8 +145,6 @@ _ALL = (
         "country", 50.0, 400.0, 3.0, 3.7, 10.0, 18.0, 35.0, 0.06, 1.5, 250.0,
         shoulder_m=(0.15, 0.9),
         lanes=(Lanes(0, 1, False, 0.92), Lanes(0, 0, False, 0.08)),
-        has_kerb=False,
-        concrete=0.06,
         centre_lines={"dashed": 0.42, "double": 0.22, "solid": 0.1, "half": 0.11, "none": 0.15},
         edge_lines=0.72,
         incidents={
@@ -161,7 +157,6 @@ _ALL = (
         far_hills_rad=(0.0, 0.09),
         near_hills_rad=(0.01, 0.10),
         ruggedness=1.0,
-        towns_at_horizon=False,
         roadside=RoadsideStyle(
             cover=(0.25, 0.30, 0.20, 0.25),
             linings={"": 0.58, "rail": 0.08, "hedge": 0.12, "fence": 0.14, "stone_wall": 0.08},
@@ -173,8 +168,6 @@ _ALL = (
         "mountain", 25.0, 120.0, 2.8, 3.4, 7.0, 12.0, 15.0, 0.10, 2.0, 150.0,
         shoulder_m=(0.10, 0.5),
         lanes=(Lanes(0, 1, False, 0.85), Lanes(0, 0, False, 0.15)),
-        has_kerb=False,
-        concrete=0.06,
         centre_lines={"dashed": 0.22, "double": 0.2, "solid": 0.13, "half": 0.05, "none": 0.4},
         edge_lines=0.5,
         incidents={
@@ -186,7 +179,6 @@ _ALL = (
         far_hills_rad=(0.05, 0.20),
         near_hills_rad=(0.04, 0.22),
         ruggedness=1.7,
-        towns_at_horizon=False,
         roadside=RoadsideStyle(
             cover=(0.20, 0.30, 0.0, 0.50),
             linings={"": 0.34, "rail": 0.26, "rock": 0.28, "stone_wall": 0.10, "fence": 0.02},

@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from typing import Any
+
+import cv2
 
 START_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """Never ``fork``: a copy of a process whose threads (torch, BLAS) hold locks may hang."""
@@ -19,6 +22,21 @@ CLOSE_SECONDS = 5.0
 def context() -> Any:
     """Of ``multiprocessing``, for ``START_METHOD``."""
     return multiprocessing.get_context(START_METHOD)
+
+
+def start(target: Callable[..., None], *arguments: Any) -> tuple[Connection, Any]:
+    """A process that runs ``target(pipe, *arguments)``, and this end of the pipe, which ends when the process does."""
+    here, there = context().Pipe()
+    process = context().Process(target=target, args=(there, *arguments), daemon=True)
+    process.start()
+    there.close()  # so that the end of the worker is the end of the pipe
+    return here, process
+
+
+def begin_work() -> None:
+    """First in every worker: Ctrl-C is for the process that asks, and the processes are the parallelism."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
 
 
 def n_cores() -> int:

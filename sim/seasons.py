@@ -33,15 +33,15 @@ class Season:
     light_tint: Colour
     ground: Mapping[str, GroundColours]
     litter: tuple[Colour, ...]
-    litter_per_row: int
-    leaves_on_road: bool
     woods: tuple[Colour, ...]
     hills: tuple[Colour, ...]
     leaves: tuple[tuple[int, int, int], ...]
-    undergrowth: tuple[int, int, int] | None
-    snow_share: float
-    falling_snow: tuple[float, float]
-    snow_on_roofs: bool
+    litter_per_row: int = 12
+    leaves_on_road: bool = False
+    undergrowth: tuple[int, int, int] | None = None
+    snow_share: float = 0.0
+    falling_snow: tuple[float, float] = (0.15, 0.4)
+    snow_on_roofs: bool = False
 
 
 _ALL = (
@@ -57,15 +57,9 @@ _ALL = (
             "rock": ((0.20, 0.19, 0.16), (0.41, 0.40, 0.34), (0.64, 0.62, 0.53)),
         },
         litter=((0.95, 0.88, 0.20), (0.95, 0.95, 0.92), (0.70, 0.35, 0.60)),
-        litter_per_row=12,
-        leaves_on_road=False,
         woods=((0.16, 0.26, 0.08), (0.24, 0.34, 0.12), (0.10, 0.19, 0.09)),
         hills=((0.30, 0.44, 0.16), (0.40, 0.48, 0.22)),
         leaves=((132, 160, 62), (150, 172, 78), (118, 150, 60), (206, 178, 186), (140, 158, 84), (164, 172, 92)),
-        undergrowth=None,
-        snow_share=0.0,
-        falling_snow=(0.15, 0.4),
-        snow_on_roofs=False,
     ),
     Season(
         "summer",
@@ -79,15 +73,9 @@ _ALL = (
             "rock": ((0.22, 0.20, 0.17), (0.45, 0.41, 0.36), (0.69, 0.63, 0.56)),
         },
         litter=((0.75, 0.70, 0.42), (0.62, 0.58, 0.34), (0.85, 0.85, 0.78)),
-        litter_per_row=12,
-        leaves_on_road=False,
         woods=((0.09, 0.16, 0.07), (0.14, 0.20, 0.09), (0.06, 0.12, 0.07)),
         hills=((0.42, 0.40, 0.20), (0.62, 0.52, 0.30), (0.28, 0.34, 0.15)),
         leaves=((86, 118, 44), (74, 104, 44), (98, 122, 52), (66, 98, 50), (92, 108, 60), (108, 126, 58)),
-        undergrowth=None,
-        snow_share=0.0,
-        falling_snow=(0.15, 0.4),
-        snow_on_roofs=False,
     ),
     Season(
         "autumn",
@@ -106,10 +94,6 @@ _ALL = (
         woods=((0.40, 0.24, 0.08), (0.48, 0.34, 0.10), (0.28, 0.15, 0.07), (0.16, 0.18, 0.08)),
         hills=((0.46, 0.36, 0.18), (0.36, 0.30, 0.16)),
         leaves=((196, 140, 40), (182, 92, 36), (166, 128, 52), (150, 64, 38), (206, 168, 60), (128, 122, 54)),
-        undergrowth=None,
-        snow_share=0.0,
-        falling_snow=(0.15, 0.4),
-        snow_on_roofs=False,
     ),
     Season(
         "winter",
@@ -123,8 +107,6 @@ _ALL = (
             "rock": ((0.18, 0.18, 0.17), (0.38, 0.37, 0.36), (0.60, 0.59, 0.58)),
         },
         litter=((0.30, 0.24, 0.18),),
-        litter_per_row=12,
-        leaves_on_road=False,
         woods=((0.20, 0.17, 0.14), (0.13, 0.14, 0.11), (0.26, 0.22, 0.18)),
         hills=((0.34, 0.30, 0.24), (0.42, 0.38, 0.32)),
         leaves=(),

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sim.errors import BadInputError
-from sim.processes import CLOSE_SECONDS, context, n_cores, stop
+from sim.processes import CLOSE_SECONDS, context, n_cores, start, stop
 from sim.vector_worker import is_numeric, make_env, row_layout, shared_columns, size_bytes, work
 
 
@@ -84,12 +84,8 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         n_workers = max(min(n_workers or n_cores(), num_envs), math.ceil(num_envs / limit))
         try:
             for places in np.array_split(np.arange(num_envs), n_workers):
-                here, there = context().Pipe()
-                arguments = (there, memory, layout, num_envs, places.tolist(), env_id, options)
-                process = context().Process(target=work, args=arguments, daemon=True)
-                process.start()
-                there.close()  # so that the end of the worker is the end of the pipe
-                self._pipes.append(here)
+                pipe, process = start(work, memory, layout, num_envs, places.tolist(), env_id, options)
+                self._pipes.append(pipe)
                 self._processes.append(process)
             self._answers()  # worlds are made
         except BaseException:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
-import cv2
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from sim.lane_env import Info, LaneEnv
-from sim.processes import portable
+from sim.processes import begin_work, portable
 
 ALIGNMENT = 64
 """Bytes at whose multiples a column begins."""
@@ -81,8 +79,7 @@ def work(
     options: dict[str, Any],
 ) -> None:
     """Main function of a worker: make its worlds, then answer until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    cv2.setNumThreads(1)  # the workers are the threads
+    begin_work()
     worlds: list[_World] = []
     try:
         columns = shared_columns(memory, layout, num_envs)

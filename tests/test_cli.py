@@ -503,6 +503,22 @@ def test_cli_unknown_policy_is_an_error(fails, saved_drive, tmp_path):
     assert "no policy 'ltc20'" in fails("demo", "--policy", "ltc20", "--out", tmp_path / "demo")
 
 
+def test_cli_drives_and_watches_in_a_world_of_another_module(succeeds, fails, saved_policies, tmp_path, monkeypatch):
+    (tmp_path / "tracks.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('mine/Track-v0', 'tests.stand_in:SeasonalEnv')\n"
+        "gymnasium.register('mine/Function-v0', 'gymnasium:make')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    drive = ("drive", "--policy", saved_policies["ltc"], "--seeds", "0:4", "--seconds", 0.4, "--workers", 2)
+    assert "4" in succeeds(*drive, "--env", "tracks:mine/Track-v0")
+    succeeds("attend", "--policies", saved_policies["ltc"], "--source", "tracks:mine/Track-v0", "--seconds", 0.3)
+    for wrong in ("tracks:mine/Function-v0", "tracks:mine/None-v0", "nowhere:mine/Track-v0", "mine/Tracks-v0", ":"):
+        assert "MODULE:ID of a subclass of LaneEnv" in fails(*drive, "--env", wrong)
+    for name in ("mine/Track-v0", "mine/Function-v0"):
+        del gymnasium.registry[name]
+
+
 def test_cli_unknown_environment_is_an_error(fails, saved_policies, tmp_path):
     policy = ("--policy", saved_policies["ltc"])
     assert "lane/Procedural-v0" in fails("drive", *policy, "--env", "lane/Moon-v0")

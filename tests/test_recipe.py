@@ -15,7 +15,7 @@ from driving.recipe import NewPolicy, Training, of_seeds, run_side_by_side, take
 from driving.train import TrainConfig
 from sim import drive as drive_io
 from sim.errors import BadInputError, WorkerLostError
-from sim.processes import context
+from sim.processes import start
 
 TINY = TrainConfig(
     n_steps=4, batch=2, window=4, n_warmup=1, checkpoint_every=2, log_every=2, augment=AugmentConfig(light=0.0)
@@ -63,17 +63,9 @@ def _end(*_):
 @pytest.mark.slow
 def test_recipe_lost_process_is_one_line_and_the_rest_can_be_resumed(training, monkeypatch):
     (lost,) = of_seeds(training, [7])
-    process_of = context().Process
-
-    class Killing:
-        Pipe = staticmethod(context().Pipe)
-
-        @staticmethod
-        def Process(target, args, daemon):  # noqa: N802 (the name of multiprocessing)
-            return process_of(target=_end, args=args, daemon=daemon)
 
     with monkeypatch.context() as patch:
-        patch.setattr("driving.recipe.context", Killing)
+        patch.setattr("driving.recipe.start", lambda target, *arguments: start(_end, *arguments))
         with pytest.raises(WorkerLostError, match=r"out/7 ended by itself.*--resume") as error:
             run_side_by_side([lost], 1)
     assert "\n" not in str(error.value)

@@ -30,7 +30,7 @@ from driving.insight import WARMUP_S, insight
 from driving.instants import on_drive
 from driving.models import checkpoint
 from driving.noise import parse_noise
-from driving.settings import env_maker, known_envs, parse_env_options
+from driving.settings import env_maker, find_env, known_envs, parse_env_options
 from sim.errors import BadInputError
 from sim.files import write_json
 from sim.processes import n_cores
@@ -103,7 +103,7 @@ def attend_(
     if seconds is not None:
         check_seconds(seconds)
     world: Any
-    if source in known_envs():
+    if find_env(source) is not None:
         seconds = 30.0 if seconds is None else seconds
         world = env_maker(source, parse_env_options(env_option), seconds, render=video is not None)
     elif not parse_drive_spec(source)[0].exists():

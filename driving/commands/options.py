@@ -25,7 +25,7 @@ def options_from(*configs: type) -> Callable[[Callable[..., T]], Callable[..., T
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind != p.VAR_KEYWORD]
-        theirs = [_parameter(field, config) for config in configs for field in _plain_fields(config)]
+        theirs = [parameter for config in configs for parameter in _parameters(config)]
 
         @functools.wraps(command)
         def with_options(**values: Any) -> T:
@@ -73,16 +73,16 @@ def attribute_docs(config: type) -> dict[str, str]:
     return docs
 
 
-def _plain_fields(config: type) -> list[dataclasses.Field[Any]]:
-    """Those that one word of a command line can set."""
-    kinds = get_type_hints(config)
+def _parameters(config: type) -> list[inspect.Parameter]:
+    """One for every field that one word of a command line can set."""
+    kinds, docs = get_type_hints(config), attribute_docs(config)
     plain = (int, float, bool, str, float | None, int | None)
-    return [field for field in dataclasses.fields(config) if kinds[field.name] in plain]
+    fields = [field for field in dataclasses.fields(config) if kinds[field.name] in plain]
+    return [_parameter(field, kinds[field.name], docs[field.name].replace("``", "")) for field in fields]
 
 
-def _parameter(field: dataclasses.Field[Any], config: type) -> inspect.Parameter:
-    kind, name = get_type_hints(config)[field.name], option_name(field.name)
-    text = attribute_docs(config)[field.name].replace("``", "")
+def _parameter(field: dataclasses.Field[Any], kind: Any, text: str) -> inspect.Parameter:
+    name = option_name(field.name)
     default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default).lower()
     ending = "" if field.default is None else f" Default: {default}."
     flags = (f"{name}/--no-{name[2:]}",) if kind is bool else (name,)

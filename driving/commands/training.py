@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS
 from driving.models.wiring import KINDS
 from driving.online import OnlineConfig
-from driving.recipe import NewPolicy, Training, of_seeds, run_side_by_side, take_median
+from driving.recipe import NewPolicy, Training, figures_of, of_seeds, run_side_by_side, take_median
 from driving.settings import parse_env_options
 from driving.train import TrainConfig
 from sim.errors import BadInputError
@@ -126,11 +125,9 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool)
     with live_table() as live:
         run_side_by_side(trainings, n_workers, resume, on_row)
     median = take_median(trainings, training.out)
-    rows = []
-    for seed, one in zip(seeds, trainings, strict=True):
-        figures = json.loads((one.out / "metrics.json").read_text())
-        valid = figures["closed_loop_validation"]
-        rows.append({"seed": seed, **{key: valid[key] for key in ("crashes", "km", "mean_abs_lateral_offset_m")}})
+    keys = ("crashes", "km", "mean_abs_lateral_offset_m")
+    valid = [figures["closed_loop_validation"] for figures in figures_of(trainings)]
+    rows = [{"seed": seed, **{key: row[key] for key in keys}} for seed, row in zip(seeds, valid, strict=True)]
     print_table(f"{training.out}: seed {seeds[median]} is the median", rows)
 
 

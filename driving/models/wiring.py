@@ -84,13 +84,14 @@ class Wiring:
         """
         layers: dict[str, list[int]] = {}
         inputs = (np.arange(self.n_inputs) + 0.5) / max(self.n_inputs, 1)
+        synapses = self.synapses.tolist()
         height: dict[int, float] = {}  # share of the layer's height, from the top
         for role in reversed(ROLES):
             members = [i for i, other in enumerate(self.role) if other == role]
             mean = {}
             for i in members:
                 heard = inputs[self.sensory[self.sensory[:, 1] == i, 0]].tolist()
-                heard += [height[j] for j, k, _ in self.synapses.tolist() if k == i and j in height]
+                heard += [height[j] for j, k, _ in synapses if k == i and j in height]
                 mean[i] = sum(heard) / len(heard) if heard else 0.5
             layers[role] = sorted(members, key=lambda i: mean[i])
             height |= {i: (k + 0.5) / len(members) for k, i in enumerate(layers[role])}

@@ -23,6 +23,7 @@ is by d > 0.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Protocol
 
 import torch
@@ -39,6 +40,10 @@ PARAMETERS = (
     *("sensory_e_rev", "e_rev", "v_leak", "input_weight", "input_bias", "readout_weight", "readout_bias"),
 )
 """Order of the parameters in the flat vector: first all that go through softplus, the sensory synapses first."""
+
+
+_NUMBERS = (torch.float32, torch.float64)
+_parameters_of = operator.attrgetter(*PARAMETERS)
 
 
 class Cell(Protocol):
@@ -59,9 +64,9 @@ def fast_sequence(cell: Cell, features: Tensor, state: Tensor, dt_s: Tensor) -> 
     """``LTC.forward_sequence`` in compiled loops; None where the plain form must do it."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return None
-    flat = torch.cat([getattr(cell, name) for name in PARAMETERS])
+    flat = torch.cat(_parameters_of(cell))
     given = (features, state, dt_s, flat)
-    if not all(_is_usable(x, flat.dtype) for x in given):
+    if flat.dtype not in _NUMBERS or not all(_is_usable(x, flat.dtype) for x in given):
         return None
     n_batch, n_time = features.shape[:2]
     wiring = cell.wiring
@@ -77,13 +82,12 @@ def fast_sequence(cell: Cell, features: Tensor, state: Tensor, dt_s: Tensor) -> 
 
 
 def _is_usable(x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether a tensor is plain numbers in memory, and of a type that the loops are for."""
+    """Whether a tensor is plain numbers in memory, and of this type."""
     if (
         type(x) not in (Tensor, nn.Parameter)  # a subclass may mean anything
-        or x.dtype != dtype
-        or dtype not in (torch.float32, torch.float64)
-        or x.device.type != "cpu"
-        or x.layout != torch.strided
+        or x.dtype is not dtype
+        or not x.is_cpu
+        or x.layout is not torch.strided
         or forward_ad.unpack_dual(x).tangent is not None
     ):
         return False

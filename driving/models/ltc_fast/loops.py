@@ -336,6 +336,9 @@ def _backward_of_tensors(
     return tuple(map(torch.from_numpy, found))
 
 
+_FORWARD, _BACKWARD = torch.ops.liquid_lane.ltc_forward.default, torch.ops.liquid_lane.ltc_backward.default
+
+
 class CircuitNumbers(NamedTuple):
     """What both operations need to know of a circuit.
 
@@ -360,9 +363,7 @@ def forward(
 
     ``flat`` holds all parameters, in the order of ``driving.models.ltc_fast.PARAMETERS``.
     """
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.liquid_lane.ltc_forward.default(
-        flat, *circuit, features, state, dt_s, keep
-    )
+    found: tuple[Tensor, Tensor, Tensor] = _FORWARD(flat, *circuit, features, state, dt_s, keep)
     return found
 
 
@@ -370,7 +371,5 @@ def backward(
     flat: Tensor, circuit: CircuitNumbers, features: Tensor, dt_s: Tensor, starts: Tensor, *grads: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of features, state, dt_s and flat from those of outputs and last state."""
-    found: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.liquid_lane.ltc_backward.default(
-        flat, *circuit, features, dt_s, starts, *grads
-    )
+    found: tuple[Tensor, Tensor, Tensor, Tensor] = _BACKWARD(flat, *circuit, features, dt_s, starts, *grads)
     return found
