@@ -11,12 +11,15 @@ from typing import Any
 
 from sim.files import new_file
 
+PICTURES, DRIVING = "pictures", "driving"
+"""Parts of a training."""
 LOG_NAME, CURVE_NAME = "log.csv", "curve.png"
 COLUMNS = (
-    *("step", "frames", "seconds", "loss", "lr_encoder", "lr_core", "policy_km", "policy_crashes_per_km"),
+    *("part", "step", "frames", "seconds", "loss", "lr_encoder", "lr_core", "policy_km", "policy_crashes_per_km"),
     *("frames_per_s", "waiting_share", "validation_crashes", "validation_km", "validation_offset_m"),
 )
-"""Of ``log.csv``: means since the row before; crashes and kilometres are of episodes that the policy itself drove;
+"""Of ``log.csv``: ``part`` of the training, "pictures" or "driving", each with steps, frames and seconds of its own;
+means since the row before; crashes and kilometres are of episodes that the policy itself drove;
 ``waiting_share`` of the time went into the world or into reading windows; the last three are of ``Validation``."""
 
 
@@ -40,10 +43,15 @@ def badness(figures: Mapping[str, Any]) -> tuple[float, float]:
 
 
 class LearningCurve:
-    """The rows of a run, in memory and in ``log.csv``; a resumed run goes on behind those of its steps so far."""
+    """The rows of a run, in memory and in ``log.csv``; a resumed run goes on behind those of its steps so far.
 
-    def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]] = ()) -> None:
-        self._path = folder / LOG_NAME
+    ``before`` are the rows of the part of the training before this one.
+    """
+
+    def __init__(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]] = (), before: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        self._path, self._before = folder / LOG_NAME, before
         self.rows = [dict(row) for row in rows]
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -52,11 +60,12 @@ class LearningCurve:
         with new_file(self._path) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
-            writer.writerows({name: _shown(row.get(name)) for name in COLUMNS} for row in self.rows)
+            rows = [*self._before, *self.rows]
+            writer.writerows({name: _shown(row.get(name)) for name in COLUMNS} for row in rows)
 
     def draw(self) -> None:
         """Write the picture: loss, and crashes of the policy while it learns and when it is validated."""
-        save_curve(self.rows, self._path.with_name(CURVE_NAME))
+        save_curve([*self._before, *self.rows], self._path.with_name(CURVE_NAME))
 
 
 def _shown(value: Any) -> Any:
@@ -72,8 +81,16 @@ def save_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     loss, crashes = figure.subplots(2, sharex=True)
+    first = [row for row in rows if row["part"] == PICTURES]
+    n_before = first[-1]["frames"] if first else 0
+    rows = [{**row, "frames": n_before + row["frames"]} for row in rows if row["part"] != PICTURES]
+    if first:
+        seen = [row["frames"] / 1000 for row in first]
+        loss.semilogy(seen, [row["loss"] for row in first], color="#009E73", linewidth=1.2, label="pictures")
     frames = [row["frames"] / 1000 for row in rows]
-    loss.semilogy(frames, [row["loss"] for row in rows], color="#0072B2", linewidth=1.2)
+    loss.semilogy(frames, [row["loss"] for row in rows], color="#0072B2", linewidth=1.2, label="driving")
+    if first:
+        loss.legend(frameon=False)
     loss.yaxis.set_minor_formatter(NullFormatter())
     loss.set_ylabel("loss")
     own = [(row["frames"] / 1000, row.get("policy_crashes_per_km")) for row in rows]

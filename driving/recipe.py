@@ -14,15 +14,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from driving.data import load_drive
 from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
 from driving.model_card import CARD_NAME, model_card
 from driving.models import checkpoint
 from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS, Policy, PolicyConfig, build_policy
-from driving.models.resume import RESUME_NAME
+from driving.models.resume import PRETRAIN_RESUME_NAME, RESUME_NAME
 from driving.models.wiring import KINDS, WiringConfig
-from driving.online import OnlineConfig, OnlineWindows
+from driving.online import END_OF_SEEDS, OnlineConfig, OnlineWindows
+from driving.pretraining import Places, PretrainConfig, pretrain_encoder
 from driving.rollout import one_thread, rollout, totals
 from driving.settings import World, env_maker
 from driving.train import TrainConfig, train
@@ -31,6 +34,8 @@ from sim.files import write_text
 from sim.processes import begin_work, portable, start, stop
 
 DEFAULT_WORLD = "lane/Procedural-v0"
+PLACES_ROAD_S = 30.0
+"""The roads whose places are seen before anything drives are as long as a car drives in this time."""
 Row = dict[str, Any]
 
 
@@ -98,7 +103,8 @@ class Training:
         config: of the loop, its seed among it.
         start: what it starts from.
         data: drives, ``FOLDER`` or ``FOLDER@A:B``; or else
-        env, env_options, online: the world to train in, and how.
+        env, env_options, online: the world to train in, and how;
+        pretrain: and the part before it, of new policies.
         validate: drives for open-loop figures at the end.
         validate_every: steps between two closed-loop validations; 0 for none.
         device: that trains (``driving.models.device``); the bits of a result are those of one kind of processor.
@@ -113,6 +119,7 @@ class Training:
     env: str | None = None
     env_options: Mapping[str, Any] = field(default_factory=dict)
     online: OnlineConfig = field(default_factory=OnlineConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     validate: tuple[str, ...] = ()
     validate_every: int = 0
     device: str = AUTO
@@ -139,15 +146,38 @@ class Training:
             source: Any = [load_drive(spec) for spec in self.data]
             if self.env is not None:
                 make_env = env_maker(self.env, self.env_options, self.online.episode_seconds)
-                world_of = {"env": self.env, "env_options": dict(self.env_options)}
                 source = stack.enter_context(
-                    contextlib.closing(OnlineWindows(make_env, self.online, self.config, world_of))
+                    contextlib.closing(OnlineWindows(make_env, self.online, self.config, self._world))
                 )
+            rows_before = self._see_places(policy, resume, on_row, device)
+            goes_on = resume and ((self.out / RESUME_NAME).is_file() or not rows_before)
             metrics = train(
-                policy, source, self.config, self.out, validation, resume, on_step, closed_loop, on_row, device
-            )
+                policy, source, self.config, self.out, validation, goes_on, on_step, closed_loop, on_row, device,
+                rows_before,
+            )  # fmt: skip
+        (self.out / PRETRAIN_RESUME_NAME).unlink(missing_ok=True)
         write_text(self.out / CARD_NAME, model_card(policy, metrics, self.out.name, self.command))
         return metrics
+
+    def _see_places(
+        self, policy: Policy, resume: bool, on_row: Callable[[Row], None], device: torch.device
+    ) -> list[Row]:
+        """The part before anything drives, if there is one; its rows of the log."""
+        if self.env is None or self.start.init is not None or self.pretrain.n_steps == 0:
+            return []
+        if resume and not self.is_begun:
+            return []  # there is nothing to go on with, as the next part will say
+        make_env = env_maker(self.env, self.env_options, PLACES_ROAD_S)
+        seeds = range(self.online.first_seed, END_OF_SEEDS)
+        with contextlib.closing(Places(make_env, self.pretrain, self.config, seeds)) as places:
+            run = self._world | {"policy": policy.config.to_dict()}
+            return pretrain_encoder(policy, places, self.pretrain, self.config, self.out, run, resume, on_row, device)
+
+    @property
+    def _world(self) -> dict[str, Any]:
+        """The world in words, for resume points and metrics."""
+        pretraining = None if self.start.init is not None else dataclasses.asdict(self.pretrain)
+        return {"env": self.env, "env_options": dict(self.env_options), "pretraining": pretraining}
 
     def _validated(self, make_env: World, policy: Policy) -> dict[str, Any]:
         return totals(rollout(policy, make_env, self.validation_seeds, self.validation_seconds))
@@ -160,7 +190,7 @@ class Training:
     @property
     def is_begun(self) -> bool:
         """Whether there is a resume point."""
-        return (self.out / RESUME_NAME).is_file()
+        return any((self.out / name).is_file() for name in (RESUME_NAME, PRETRAIN_RESUME_NAME))
 
 
 # Several seeds -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from driving.data import AugmentConfig, Windows, policy_frames
-from driving.learning_curve import LearningCurve, Validation, badness
+from driving.learning_curve import DRIVING, LearningCurve, Validation, badness
 from driving.models import checkpoint
 from driving.models.policy import Policy, to_tensor
 from driving.models.resume import RESUME_NAME, Progress, load_resume, save_resume
@@ -128,12 +128,12 @@ def weighted_squared_error(
     return (weight * squared).sum() / n
 
 
-def learning_rate_factor(step: int, config: TrainConfig) -> float:
+def learning_rate_factor(step: int, n_steps: int, lr_rise: float) -> float:
     """Linear rise, then half a cosine to zero, in [0, 1]."""
-    n_rise = max(1, round(config.lr_rise * config.n_steps))
+    n_rise = max(1, round(lr_rise * n_steps))
     if step < n_rise:
         return (step + 1) / n_rise
-    return 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, config.n_steps - n_rise)))
+    return 0.5 * (1 + math.cos(math.pi * (step - n_rise) / max(1, n_steps - n_rise)))
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,7 @@ def train(
     closed_loop: Validation | None = None,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     device: torch.device = CPU,
+    rows_before: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Train ``policy`` in place, save it to the folder ``out`` and return its metrics.
 
@@ -244,6 +245,7 @@ def train(
         closed_loop: drives the policy now and then: the one of the least ``badness`` is saved, not the last.
         on_row: gets every row of the log.
         device: that trains; the policy is on the CPU afterwards.
+        rows_before: of the log, of what was done before.
 
     Raises:
         BadInputError: no usable window, a loss or gradient that is not finite, or ``resume`` where there is
@@ -264,14 +266,14 @@ def train(
     peaks = [group["lr"] for group in optimizer.param_groups]
     # What must be the same for a run to go on where another stopped.
     run = {"config": dataclasses.asdict(config), "policy": policy.config.to_dict(), **source.identity}
-    progress = load_resume(policy, optimizer, run, out) if resume else Progress()
-    losses, curve = progress.losses, LearningCurve(out, progress.rows)
+    progress = load_resume(policy, optimizer, run, out / RESUME_NAME) if resume else Progress()
+    losses, curve = progress.losses, LearningCurve(out, progress.rows, rows_before)
     row_started_s = time.monotonic()
     started_s = row_started_s - progress.seconds
     source.take_figures()
     for step in range(len(losses), config.n_steps):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * learning_rate_factor(step, config)
+            group["lr"] = peak * learning_rate_factor(step, config.n_steps, config.lr_rise)
         losses.append(_step(policy, optimizer, source.windows(policy, step).to(device), config, step))
         on_step(step, losses[-1])
         done, is_last = step + 1, step + 1 == config.n_steps
@@ -286,7 +288,7 @@ def train(
             row_started_s = time.monotonic()
         if done % config.checkpoint_every == 0 and not is_last:
             progress = Progress(losses, curve.rows, time.monotonic() - started_s)
-            save_resume(policy, optimizer, run, out, progress)
+            save_resume(policy, optimizer, run, out / RESUME_NAME, progress)
     metrics: dict[str, Any] = {
         **source.metrics(),
         "train_loss_last_100": float(np.mean(losses[-100:])),
@@ -355,6 +357,7 @@ def _row(
     figures = source.take_figures()
     waited_s = figures.pop("waited_s")
     return {
+        "part": DRIVING,
         "step": len(losses),
         "frames": len(losses) * n_frames,
         "loss": float(np.mean(losses[first:])),

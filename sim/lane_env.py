@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, TypeVar, cast, final
 
@@ -15,6 +16,8 @@ from sim.birds_eye import draw_birds_eye, side_by_side
 from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX
 from sim.errors import BadInputError
+from sim.expert import PurePursuit
+from sim.road import Road
 from sim.window import Window
 
 RENDER_VIEWS = ("camera", "birds_eye", "both")
@@ -146,8 +149,16 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     # What a world gives --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
-        """Make the world of the episode and place the car so far beside its path."""
+    def _begin(self, options: dict[str, Any]) -> float:
+        """Make the world of the episode; where along its road the car begins (m)."""
+
+    @abstractmethod
+    def _put_car(self, along_m: float, offset_m: float, heading_error_rad: float) -> None:
+        """Put the car so far along the road and beside the middle of its lane, running as the lane does there."""
+
+    @abstractmethod
+    def _road_here(self) -> tuple[Road, float, float]:
+        """The middle of the own lane, where on it the car is (m), and the last place where a car may be put (m)."""
 
     @abstractmethod
     def _advance(self, curvature_per_m: float) -> None:
@@ -203,11 +214,39 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         offset_m, error_rad = float(start["lateral_offset_m"]), float(start["heading_error_rad"])
         if not (math.isfinite(offset_m) and math.isfinite(error_rad)):
             raise BadInputError(f"reset: expected a finite offset and heading, got {offset_m}, {error_rad}")
-        self._begin(options, offset_m, error_rad)
+        self._put_car(self._begin(options), offset_m, error_rad)
         answer = self._observe()
         self._trail.clear()
         self._show()
         return answer
+
+    @final
+    def place(
+        self, along_road_m: float, lateral_offset_m: float = 0.0, heading_error_rad: float = 0.0
+    ) -> tuple[np.ndarray, Info]:
+        """Put the car somewhere else in the episode that runs, and see: the same world, and no time passes.
+
+        ``along_road_m`` is of the episode's own road, and goes up to ``road_m``.
+        """
+        if not 0 <= along_road_m <= self.road_m:
+            raise BadInputError(f"place: expected along_road_m from 0 to {self.road_m:.1f}, got {along_road_m}")
+        if not (math.isfinite(lateral_offset_m) and math.isfinite(heading_error_rad)):
+            raise BadInputError(
+                f"place: expected a finite offset and heading, got {lateral_offset_m}, {heading_error_rad}"
+            )
+        self._put_car(along_road_m, lateral_offset_m, heading_error_rad)
+        return self._observe()
+
+    @property
+    def road_m(self) -> float:
+        """Length of the episode's road, as far as a car may be put on it."""
+        return self._road_here()[2]
+
+    @final
+    def pursuit_curvatures_per_m(self, distances_m: Sequence[float]) -> np.ndarray:
+        """Curvatures (n,) of the circles from the car to points of its lane's middle so far ahead, in 1/m."""
+        road, s_m, _ = self._road_here()
+        return np.array([PurePursuit(d, 0.0).curvature_per_m(road, s_m, *self._pose(), 0.0) for d in distances_m])
 
     @final
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Info]:  # type: ignore[override]

@@ -29,6 +29,8 @@ _VEHICLE_OPTIONS = tuple(field.name for field in fields(VehicleConfig))
 
 LOOK_AHEAD_S = 1.0
 """Of the expert, at the highest speed of the family or of the options."""
+BEYOND_END_M = 250.0
+"""Of the road, behind the farthest place that the car can reach: so far the camera sees."""
 
 
 class ProceduralEnv(LaneEnv):
@@ -63,23 +65,30 @@ class ProceduralEnv(LaneEnv):
         super().__init__("lane/Procedural-v0", self.config, self.car, Camera(), render_mode=render_mode)
         self._display: Renderer | None = None
 
-    def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
+    def _begin(self, options: dict[str, Any]) -> float:
         self._s_m = float(options.get("along_road_m", 5.0))
         if not 0 <= self._s_m <= 1e5:
             raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
         self.setting = self.config.draw_setting(self._stream("setting"))
         self._lay_road()
         self._draw_appearance()
-        x_m, y_m, heading = self.road.pose_at(self._s_m)
-        self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
+        return self._s_m
+
+    def _put_car(self, along_m: float, offset_m: float, heading_error_rad: float) -> None:
+        self._s_m = along_m
+        x_m, y_m, heading = self.road.pose_at(along_m)
+        self.speed_mps = self.road.interpolate(self._speed_mps, along_m)
         self.state: VehicleState = steady_state(
             x_m - offset_m * np.sin(heading),
             y_m + offset_m * np.cos(heading),
             heading + heading_error_rad,
-            self.road.curvature_at(self._s_m),
+            self.road.curvature_at(along_m),
             self.speed_mps,
             self.car,
         )
+
+    def _road_here(self) -> tuple[Road, float, float]:
+        return self.road, self._s_m, self.road.length_m - BEYOND_END_M
 
     def _lay_road(self) -> None:
         config, family = self.config, FAMILIES[self.setting["family"]]
@@ -89,7 +98,7 @@ class ProceduralEnv(LaneEnv):
         tightest_m, widest_m = config.range_of("min_radius_m", "max_radius_m", family.name)
         self.road: Road = random_road(
             self._stream("road"),
-            self._s_m + top_speed_mps * config.episode_seconds + 250.0,
+            self._s_m + top_speed_mps * config.episode_seconds + BEYOND_END_M,
             tightest_m,
             widest_m,
             max_grade=family.max_grade if config.hills else 0.0,

@@ -16,6 +16,7 @@ from sim.expert import recovery_curvature_per_m
 from sim.lane_env import Info, LaneEnv, config_of
 from sim.odometry import RecordedPath, recorded_paths, speed_of
 from sim.replay_config import ReplayConfig
+from sim.road import Road
 from sim.vehicle import VehicleConfig, VehicleState, advance, path_curvature_per_m, steady_state
 from sim.viewpoint import Move, Viewpoint, camera_move
 
@@ -89,10 +90,14 @@ class ReplayEnv(LaneEnv):
 
     # Where an episode begins ---------------------------------------------------------------------------------
 
-    def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
-        self._path, self._s_m = self._place(self._stream("place"), options)
-        self._i = self._path.nearest(self._s_m)
-        config = self.config
+    def _begin(self, options: dict[str, Any]) -> float:
+        self._path, along_m = self._draw_place(self._stream("place"), options)
+        left_s = float(self._path.time_s[-1] - self._path.time_s[self._path.nearest(along_m)])
+        self._available_s = min(self.config.episode_seconds, left_s)
+        return along_m
+
+    def _put_car(self, along_m: float, offset_m: float, heading_error_rad: float) -> None:
+        self._s_m, self._i, config = along_m, self._path.nearest(along_m), self.config
         widest_m = 0.95 * min(self.max_shift_m, 0.5 * config.lane_width_m)
         offset_m = min(max(offset_m, -widest_m), widest_m)
         error_rad = min(max(heading_error_rad, -0.95 * self.max_yaw_rad), 0.95 * self.max_yaw_rad)
@@ -102,10 +107,11 @@ class ReplayEnv(LaneEnv):
         self.state: VehicleState = steady_state(
             x_m, y_m, heading + error_rad, self._recorded_curvature(), self.speed_mps, self.car
         )
-        left_s = float(self._path.time_s[-1] - self._path.time_s[self._i])
-        self._available_s = min(config.episode_seconds, left_s)
 
-    def _place(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[RecordedPath, float]:
+    def _road_here(self) -> tuple[Road, float, float]:
+        return self._path.road, self._s_m, float(self._path.s_m[-1])
+
+    def _draw_place(self, rng: np.random.Generator, options: dict[str, Any]) -> tuple[RecordedPath, float]:
         """The stretch of the recording and the arc length in it."""
         if "along_road_m" in options:
             return self._place_along(float(options["along_road_m"]))

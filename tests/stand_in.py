@@ -5,8 +5,10 @@ import numpy as np
 from sim.camera import Camera
 from sim.errors import BadInputError
 from sim.lane_env import LaneConfig, LaneEnv
+from sim.road import Segment, road_from_segments
 from sim.vehicle import VehicleConfig
 
+STRAIGHT = road_from_segments([Segment(400.0, 0.0, 0.0)])
 SIZE = (16, 41)
 """Of a small picture; no side a multiple of the other's."""
 
@@ -26,10 +28,19 @@ class StandInEnv(LaneEnv):
         self.closed, self.resets = False, []
         self.made.append(self)
 
-    def _begin(self, options, offset_m, heading_error_rad):
+    def _begin(self, options):
         self.seed, self.k, self.speed_mps = self._episode_seed, 0, 10.0
-        self.offset_m = 0.01 * self.seed
+        self.along_m, self.offset_m = 0.0, 0.01 * self.seed
         self.resets.append(self.seed)
+        return 0.0
+
+    def _put_car(self, along_m, offset_m, heading_error_rad):
+        """A new episode begins where its seed says; a car that is put elsewhere sees another picture."""
+        if along_m > 0:
+            self.k, self.along_m, self.offset_m = round(1000 + along_m), along_m, offset_m
+
+    def _road_here(self):
+        return STRAIGHT, self.along_m, 300.0
 
     def _advance(self, curvature_per_m):
         self.k += 1
@@ -84,14 +95,15 @@ class SeasonalEnv(StandInEnv):
         super().__init__(size=(78, 200))
         self.season, self.episode_seconds = season, episode_seconds
 
-    def _begin(self, options, offset_m, heading_error_rad):
-        super()._begin(options, offset_m, heading_error_rad)
+    def _begin(self, options):
+        super()._begin(options)
         self.drawn = {
             "season": ("summer", "winter")[self.seed % 2] if self.season == "any" else self.season,
             "weather": ("clear", "fog", "rain")[self.seed % 3],
             "family": "country",
         }
         self.crash_at = {self.seed: 4} if self.drawn["season"] == "winter" else {}
+        return 0.0
 
     def _see(self):
         frame, known = super()._see()

@@ -222,7 +222,10 @@ def test_cli_train_starts_from_a_policy_and_resumes(succeeds, fails, saved_drive
     assert "start without --resume" in fails("train", *small, "--out", tmp_path / "b", "--resume")
 
 
-LIVE = ("--env", "lane/Procedural-v0", "--steps", 2, "--batch", 2, "--window", 4, "--warmup", 1, "--threads", 1)
+LIVE = (
+    *("--env", "lane/Procedural-v0", "--pictures", 4, "--pictures-a-step", 2, "--steps", 2, "--batch", 2),
+    *("--window", 4, "--warmup", 1, "--threads", 1),
+)
 
 
 def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
@@ -249,6 +252,7 @@ def test_cli_train_closes_its_worlds_on_errors(fails, tmp_path, monkeypatch):
     monkeypatch.setattr(OnlineWindows, "close", lambda self: closed.append(len(self._envs)) or close(self))
     assert "start without --resume" in fails("train", *LIVE, "--out", tmp_path / "a", "--resume")
     assert closed == [2]
+    assert not (tmp_path / "a" / "pretraining.safetensors").exists()
 
 
 def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):

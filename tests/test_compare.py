@@ -207,9 +207,9 @@ def test_compare_two_policies_where_a_process_holds_one_world(small_policy, stan
     class Lonely(stand_in_env):
         MAX_PER_PROCESS = 1
 
-        def _begin(self, options, offset_m, heading_error_rad):
+        def _begin(self, options):
             assert sum(not env.closed for env in self.made) == 1
-            super()._begin(options, offset_m, heading_error_rad)
+            return super()._begin(options)
 
     policies = {"a": small_policy(seed=3), "b": small_policy("lstm", seed=3)}
     figures = attend(policies, lambda: Lonely({6: 3}), left_half, seconds=0.3, seed=6, video_path=tmp_path / "v.mp4")

@@ -258,3 +258,38 @@ def test_env_setting_and_masks_agree_with_their_kinds(make):
     if "class_map" in info:
         paved = (info["class_map"] >= SurfaceClass.ROAD) & (info["class_map"] <= SurfaceClass.MARKING)
         np.testing.assert_array_equal(info["road_mask"], paved)
+
+
+@every_env
+def test_envs_car_put_elsewhere_sees_the_same_world_from_there(make):
+    env = make()
+    env.reset(seed=4)
+    env.step(curvature(0.0))
+    lane_env = env.unwrapped
+    along_m = 0.5 * lane_env.road_m
+    frame, info = lane_env.place(along_m, 0.25, -0.01)
+    assert env.observation_space.contains(frame)
+    assert info["lateral_offset_m"] == pytest.approx(0.25, abs=0.02)
+    assert info["heading_error_rad"] == pytest.approx(-0.01, abs=2e-3)
+    expert = lane_env.expert_curvature_per_m()
+    elsewhere, _ = lane_env.place(0.3 * lane_env.road_m)
+    assert not np.array_equal(frame, elsewhere)
+    again, _ = lane_env.place(along_m, 0.25, -0.01)
+    np.testing.assert_array_equal(frame, again)
+    assert lane_env.expert_curvature_per_m() == pytest.approx(expert, abs=1e-6)
+    for wrong in ((-1.0, 0.0, 0.0), (lane_env.road_m + 1.0, 0.0, 0.0), (10.0, float("nan"), 0.0)):
+        with pytest.raises(BadInputError, match="place: expected"):
+            lane_env.place(*wrong)
+
+
+@every_env
+def test_envs_circles_to_the_lane_ahead_bend_towards_its_middle(make):
+    env = make()
+    env.reset(seed=4)
+    lane_env = env.unwrapped
+    on_the_left, in_the_middle, on_the_right = (
+        (lane_env.place(0.5 * lane_env.road_m, offset_m), lane_env.pursuit_curvatures_per_m([8.0, 16.0]))[1]
+        for offset_m in (0.3, 0.0, -0.3)
+    )
+    np.testing.assert_allclose(on_the_left - in_the_middle, [-2 * 0.3 / 8**2, -2 * 0.3 / 16**2], rtol=0.2)
+    np.testing.assert_allclose(on_the_right - in_the_middle, [2 * 0.3 / 8**2, 2 * 0.3 / 16**2], rtol=0.2)

@@ -105,9 +105,13 @@ def test_learning_curve_best_is_fewest_crashes_then_nearest_to_the_middle():
 
 def test_learning_curve_picture_of_few_rows(tmp_path):
     curve = LearningCurve(tmp_path)
-    curve.add({"step": 1, "frames": 12, "loss": 0.5, "policy_crashes_per_km": None})
+    curve.add({"part": "driving", "step": 1, "frames": 12, "loss": 0.5, "policy_crashes_per_km": None})
     curve.draw()
-    curve.add({"step": 2, "frames": 24, "loss": 0.4, "policy_crashes_per_km": 3.0, "validation_km": 1.0,
-               "validation_crashes": 2})  # fmt: skip
+    validated = {"policy_crashes_per_km": 3.0, "validation_km": 1.0, "validation_crashes": 2}
+    curve.add({"part": "driving", "step": 2, "frames": 24, "loss": 0.4, **validated})
     curve.draw()
+    curve = LearningCurve(tmp_path, before=[{"part": "pictures", "step": 1, "frames": 64, "loss": 0.9}])
+    curve.add({"part": "driving", "step": 1, "frames": 12, "loss": 0.5})
+    curve.draw()
+    assert [(row["part"], row["frames"]) for row in rows_of(tmp_path)] == [("pictures", "64"), ("driving", "12")]
     assert (tmp_path / "curve.png").stat().st_size > 1000

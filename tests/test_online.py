@@ -16,6 +16,7 @@ from sim.errors import BadInputError
 from sim.lane_env import LaneConfig, LaneEnv
 from sim.record import START_RANGE_M
 from sim.vehicle import VehicleConfig
+from tests.stand_in import STRAIGHT
 
 PLAIN = AugmentConfig(light=0.0, shadow=0.0)
 CALM = Disturbance(max_curvature_per_m=0.0)
@@ -36,10 +37,18 @@ class World(LaneEnv):
         self.crash_at, self.fail_at = crash_at or {}, fail_at
         self.episodes, self.closed = [], False
 
-    def _begin(self, options, offset_m, heading_error_rad):
+    def _begin(self, options):
         self.offset_m, self.k, self.seed = options.get("lateral_offset_m", 0.0), 0, self._episode_seed
         self.episodes.append({"seed": self.seed, "options": dict(options), "actions": [], "labels": []})
         self.speed_mps = 8.0
+        return 0.0
+
+    def _put_car(self, along_m, offset_m, heading_error_rad):
+        if along_m > 0:
+            self.k, self.offset_m = round(1000 + along_m), offset_m
+
+    def _road_here(self):
+        return STRAIGHT, 0.0, 300.0
 
     def _expert_curvature_per_m(self):
         self.episodes[-1]["labels"].append(label := -0.02 * self.offset_m)

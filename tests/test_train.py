@@ -85,15 +85,15 @@ def test_train_loss_by_hand():
 
 def test_train_learning_rate_rises_then_falls_as_a_half_cosine():
     config = TrainConfig(n_steps=50, lr_rise=0.1)
-    rates = [learning_rate_factor(step, config) for step in range(50)]
+    rates = [learning_rate_factor(step, config.n_steps, config.lr_rise) for step in range(50)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5] == 1.0
     assert (np.diff(rates[5:]) < 0).all()
     assert rates[5 + 15] == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
-    assert learning_rate_factor(50, config) == pytest.approx(0.0, abs=1e-12)
+    assert learning_rate_factor(50, config.n_steps, config.lr_rise) == pytest.approx(0.0, abs=1e-12)
     assert 0 < rates[-1] < 0.01
     one = TrainConfig(n_steps=1)
-    assert learning_rate_factor(0, one) == 1.0
+    assert learning_rate_factor(0, one.n_steps, one.lr_rise) == 1.0
 
 
 def test_train_encoder_and_core_have_rates_of_their_own(make_drive, small_policy, tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_train_encoder_and_core_have_rates_of_their_own(make_drive, small_policy
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     train(policy, [make_drive()], config, tmp_path / "out")
-    factors = [learning_rate_factor(step, config) for step in range(config.n_steps)]
+    factors = [learning_rate_factor(step, config.n_steps, config.lr_rise) for step in range(config.n_steps)]
     np.testing.assert_allclose(rates, [[1e-3 * f, 4e-3 * f] for f in factors])
 
 

@@ -19,6 +19,7 @@ from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS
 from driving.models.wiring import KINDS
 from driving.online import OnlineConfig
+from driving.pretraining import PretrainConfig
 from driving.recipe import NewPolicy, Training, figures_of, of_seeds, run_side_by_side, take_median
 from driving.settings import parse_env_options
 from driving.train import TrainConfig
@@ -26,7 +27,7 @@ from sim.errors import BadInputError
 from sim.processes import n_cores
 
 
-@options_from(TrainConfig, AugmentConfig, OnlineConfig)
+@options_from(TrainConfig, AugmentConfig, OnlineConfig, PretrainConfig)
 def train_(
     out: Annotated[Path, typer.Option(help="Folder of the policy to make.")],
     data: Annotated[
@@ -72,7 +73,8 @@ def train_(
         raise BadInputError(
             f"train: expected either --data or --env, got {'both' if data else 'none of them'}; name one"
         )
-    online = {field.name for field in dataclasses.fields(OnlineConfig)} & set(given)
+    fields = [*dataclasses.fields(OnlineConfig), *dataclasses.fields(PretrainConfig)]
+    online = {field.name for field in fields} & set(given)
     if env is None and (online or env_option):
         wrong = [option_name(name) for name in sorted(online)] + ["--env-option"] * bool(env_option)
         raise BadInputError(f"train: {', '.join(wrong)}: for --env only; leave out")
@@ -86,6 +88,7 @@ def train_(
         env,
         parse_env_options(env_option),
         configured(OnlineConfig, given),
+        configured(PretrainConfig, given),
         tuple(validate or ()),
         validate_every,
         device,

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from driving.models.checkpoint import save_tensors
-from driving.models.policy import Policy
 from sim.errors import BadInputError
 from sim.files import new_file
 
-RESUME_NAME = "resume.safetensors"
+RESUME_NAME, PRETRAIN_RESUME_NAME = "resume.safetensors", "pretraining.safetensors"
+"""Of a training, and of its first part."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,19 @@ class Progress:
 
 
 def save_resume(
-    policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path, progress: Progress
+    module: nn.Module, optimizer: torch.optim.Adam, run: dict[str, Any], path: Path, progress: Progress
 ) -> None:
     """Weights, optimiser and, as metadata, the rest: one file, so nothing in it is of two steps."""
-    tensors = {f"policy.{k}": v.contiguous() for k, v in policy.state_dict().items()}
+    tensors = {f"policy.{k}": v.contiguous() for k, v in module.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{i}.{k}": v.contiguous() for k, v in state.items()}
     state = json.dumps({"run": run, "progress": dataclasses.asdict(progress)})
-    with new_file(out / RESUME_NAME) as unfinished:
+    with new_file(path) as unfinished:
         save_tensors(tensors, unfinished, {"state": state})
 
 
-def load_resume(policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any], out: Path) -> Progress:
-    """Put the resume point of ``out`` into policy and optimiser; what was done so far."""
-    path = out / RESUME_NAME
+def load_resume(module: nn.Module, optimizer: torch.optim.Adam, run: dict[str, Any], path: Path) -> Progress:
+    """Put a resume point into what is trained and its optimiser; what was done so far."""
     try:
         with safe_open(path, "pt") as file:
             state = json.loads((file.metadata() or {})["state"])
@@ -53,7 +53,7 @@ def load_resume(policy: Policy, optimizer: torch.optim.Adam, run: dict[str, Any]
         raise BadInputError(
             f"{path}: expected the settings and drives of the stopped run, got others; repeat its command"
         )
-    policy.load_state_dict({k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")})
+    module.load_state_dict({k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")})
     plain = optimizer.state_dict()
     plain["state"] = {}
     for name, tensor in tensors.items():

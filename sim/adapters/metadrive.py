@@ -21,6 +21,7 @@ from sim.conventions import road_wheel_angle_from_curvature, wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.lane_env import DISPLAY_SIZE, Info, LaneEnv, config_of
+from sim.road import Road
 from sim.speed import speed_profile
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class MetaDriveEnv(LaneEnv):
         self._s_m = FIRST_START_M
         self._rear_axle: tuple[float, float, float]  # of the middle of the rear axle, in MetaDrive's world
 
-    def _begin(self, options: dict[str, Any], offset_m: float, heading_error_rad: float) -> None:
+    def _begin(self, options: dict[str, Any]) -> float:
         config = self.config
         side_m = ROAD_REGION_M - 2 * _ROAD_MARGIN_M
         blocks, self.road = draw_route(
@@ -81,8 +82,7 @@ class MetaDriveEnv(LaneEnv):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             engine.drive_map(self._episode_seed % 2**31, blocks, self._origin_m)
-        last_m = self.road.length_m - 2 * END_MARGIN_M
-        self._place(min(max(s_m, FIRST_START_M), last_m), offset_m, heading_error_rad)
+        return min(max(s_m, FIRST_START_M), self._last_start_m())
 
     def _advance(self, curvature_per_m: float) -> None:
         engine, car = self._engine_or_error(), self.car
@@ -146,15 +146,21 @@ class MetaDriveEnv(LaneEnv):
             raise BadInputError("MetaDrive: expected reset() before step() and render(), got no episode")
         return self._engine
 
-    def _place(self, s_m: float, offset_m: float, error_rad: float) -> None:
-        x_m, y_m, heading = self.road.pose_at(s_m)
-        self._s_m, self.speed_mps = s_m, self._target_speed_mps(s_m)
-        self._curvature_per_m = self.road.curvature_at(s_m)
+    def _last_start_m(self) -> float:
+        return self.road.length_m - 2 * END_MARGIN_M
+
+    def _road_here(self) -> tuple[Road, float, float]:
+        return self.road, self._s_m, self._last_start_m()
+
+    def _put_car(self, along_m: float, offset_m: float, heading_error_rad: float) -> None:
+        x_m, y_m, heading = self.road.pose_at(along_m)
+        self._s_m, self.speed_mps = along_m, self._target_speed_mps(along_m)
+        self._curvature_per_m = self.road.curvature_at(along_m)
         engine = self._engine_or_error()
         engine.place(
             x_m - offset_m * math.sin(heading) + self._origin_m[0],
             y_m + offset_m * math.cos(heading) + self._origin_m[1],
-            heading + error_rad,
+            heading + heading_error_rad,
             self.speed_mps,
         )
         self._rear_axle = engine.rear_axle()
