@@ -14,7 +14,8 @@ from driving.noise import Noise
 from driving.rollout import PolicyActor
 from sim.drive import Drive
 from sim.episode_workers import check_size
-from sim.episodes import NOISE_STREAM, EpisodeLog, EpisodePlan, Instant, Run, advance
+from sim.episodes import EpisodeLog, EpisodePlan, Instant, Run, advance
+from sim.injection import Injection
 from sim.lane_env import Info, LaneEnv
 
 
@@ -80,10 +81,11 @@ def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise |
     actor = PolicyActor(policy)
     size = (policy.config.height_px, policy.config.width_px)
     frames, dt_s = policy_frames(drive, *size), drive.dt_s()
-    rng = np.random.default_rng([seed, NOISE_STREAM])
+    injection = noise(seed) if noise else Injection()
     known = set(drive.mask_rows().tolist())
     for segment in drive.segments():
         actor.begin(1)
+        since_last_s = 0.0
         for row in range(segment.start, segment.stop):
             time_s = float(drive.timestamps_s[row] - drive.timestamps_s[0])
             if seconds is not None and time_s >= seconds - 1e-6:  # the times are sums of rounded steps
@@ -91,8 +93,12 @@ def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise |
             info: Info = {"dt_s": float(dt_s[row])}  # type: ignore[typeddict-item]  # nothing else is known
             if row in known and drive.road_masks is not None:
                 info["road_mask"] = _resized_mask(drive.road_masks[row], size)
-            frame = noise(frames[row], rng) if noise else frames[row]
-            instant = Instant(frame, frames[row], time_s, info)
+            since_last_s += info["dt_s"]
+            if not injection.arrives(info["dt_s"]):
+                continue
+            told_s, since_last_s = injection.told_dt_s(info["dt_s"], since_last_s), 0.0
+            frame = injection.see(frames[row])
+            instant = Instant(frame, frames[row], time_s, told_s, info, injection)
             instant.reference_curvature_per_m = float(drive.curvature_per_m[row])
             instant.picture = drive.frames[row] if noise is None else frame
             actor.act([instant])

@@ -14,7 +14,8 @@ import torch
 from driving.models.policy import Policy
 from driving.models.stepper import Stepper
 from sim.episode_workers import Crew, GroupResult, Watcher, drive_episodes
-from sim.episodes import EpisodeLog, EpisodePlan, FrameNoise, Instant
+from sim.episodes import EpisodeLog, EpisodePlan, Instant
+from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
 
 
@@ -38,7 +39,10 @@ class PolicyActor:
     def act(self, instants: Sequence[Instant]) -> None:
         runs = [instant.i_run for instant in instants]
         before = self.state[runs]  # a copy
-        dt_s = np.array([instant.info["dt_s"] for instant in instants], np.float32)
+        for k, instant in enumerate(instants):
+            if instant.injection is not None:
+                before[k] = instant.injection.remember(before[k], instant.info["dt_s"])
+        dt_s = np.array([instant.dt_s for instant in instants], np.float32)
         commands, after = self._stepper.step(np.stack([i.frame for i in instants]), before, dt_s)
         self.state[runs] = after
         for k, instant in enumerate(instants):
@@ -56,7 +60,7 @@ def drive_policy(
     make_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
-    noise: FrameNoise | None = None,
+    noise: MakeInjection | None = None,
     make_watcher: Callable[[], Watcher] | None = None,
     n_workers: int = 1,
     on_seconds: Callable[[float], None] = lambda seconds: None,

@@ -15,8 +15,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 import sim  # noqa: F401  (registers the environments)
 from driving.models.policy import Policy
 from driving.rollout import rollout, summarise, totals
-from sim.episodes import EpisodeLog, FrameNoise
+from sim.episodes import EpisodeLog
 from sim.errors import BadInputError
+from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
 from sim.vector_worker import make_env
 
@@ -125,7 +126,7 @@ def drive_settings(
     variations: Sequence[Mapping[str, Any]],
     seeds: Sequence[int],
     seconds: float,
-    noise: FrameNoise | None = None,
+    noise: MakeInjection | None = None,
     n_workers: int = 1,
     on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> dict[str, Any]:

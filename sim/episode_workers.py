@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from sim.episodes import Actor, EpisodeLog, EpisodePlan, FrameNoise, Instant, Run, drive
+from sim.episodes import Actor, EpisodeLog, EpisodePlan, Instant, Run, drive
 from sim.errors import BadInputError, WorkerLostError
+from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
 from sim.processes import begin_work, portable, start, stop
 
@@ -45,14 +46,14 @@ class Crew:
         make_env: makes a world; each process makes its own.
         make_actor: makes who drives, once a process.
         make_watcher: makes who looks on, anew for every group of episodes; None for nobody.
-        noise: of what the actor sees.
+        noise: what is injected into the episodes.
         prepare: called first in every worker process.
     """
 
     make_env: Callable[[], LaneEnv]
     make_actor: Callable[[], Actor]
     make_watcher: Callable[[], Watcher] | None = None
-    noise: FrameNoise | None = None
+    noise: MakeInjection | None = None
     prepare: Callable[[], None] | None = None
 
 

@@ -13,15 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from sim.disturbance import Disturbance, Kicks
+from sim.injection import Injection, MakeInjection
 from sim.lane_env import Info, LaneEnv
 
-NOISE_STREAM = 7
-"""Key of the noise's random stream beside the episode's seed."""
 BEYOND_SUPPORT = "beyond support"
 """How a world's reason begins that ended an episode because it cannot show where the car went."""
-
-FrameNoise = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""What is done to a frame, uint8 (H, W, 3) -> the same, before the actor sees it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +106,8 @@ class Instant:
     Attributes:
         frame: uint8 (H, W, 3) as the actor sees it; ``clean_frame`` as the camera gave it.
         time_s: since the start.
+        dt_s: time step, as the actor is told.
+        injection: what disturbs the episode, the actor's memory among it.
         info: of the world, belonging to the frame; what is known of it on a recording.
         i_run: place among the episodes that are driven together.
         reference_curvature_per_m: what the expert, or the driver of the recording, steers here; None if nobody asked.
@@ -121,7 +119,9 @@ class Instant:
     frame: np.ndarray
     clean_frame: np.ndarray
     time_s: float
+    dt_s: float
     info: Info
+    injection: Injection | None = None
     i_run: int = 0
     reference_curvature_per_m: float | None = None
     curvature_per_m: float = 0.0
@@ -176,32 +176,42 @@ class Run:
     """
 
     def __init__(
-        self, env: LaneEnv, plan: EpisodePlan, noise: FrameNoise | None = None, asks_expert: bool = False
+        self, env: LaneEnv, plan: EpisodePlan, noise: MakeInjection | None = None, asks_expert: bool = False
     ) -> None:
         self.env, self.plan, self.log, self.is_over = env, plan, EpisodeLog(plan.seed), False
-        self._noise, self._asks_expert = noise, asks_expert
-        self._noise_rng = np.random.default_rng([plan.seed, NOISE_STREAM])
+        self._injection, self._asks_expert = noise(plan.seed) if noise else None, asks_expert
+        self._since_last_s, self._command_per_m = 0.0, 0.0
         kick_rng = np.random.default_rng(plan.disturbance_key)
         self._kicks = Kicks(plan.disturbance, kick_rng) if plan.disturbance else None
         self._frame, self._info = env.reset(seed=plan.seed, options=dict(plan.start))
         self.log.setting = dict(self._info["setting"])
         self.log.planned_s = min(plan.seconds, self._info.get("episode_seconds_available", plan.seconds))
 
-    def instant(self, i_run: int = 0) -> Instant:
-        """What is seen now."""
-        clean = self._frame
+    def instant(self, i_run: int = 0) -> Instant | None:
+        """What is seen now; None where the picture does not come through to the actor."""
+        clean, injection, dt_s = self._frame, self._injection, self._info["dt_s"]
+        self._since_last_s += dt_s
+        if injection is not None and not injection.arrives(dt_s):
+            return None
+        since_last_s, self._since_last_s = self._since_last_s, 0.0
         return Instant(
-            frame=self._noise(clean, self._noise_rng) if self._noise else clean,
+            frame=injection.see(clean) if injection else clean,
             clean_frame=clean,
             time_s=self.log.seconds,
+            dt_s=injection.told_dt_s(dt_s, since_last_s) if injection else dt_s,
+            injection=injection,
             info=self._info,
             i_run=i_run,
             reference_curvature_per_m=self.env.expert_curvature_per_m() if self._asks_expert else None,
         )
 
-    def execute(self, curvature_per_m: float) -> None:
-        """Drive one step with a command (1/m), kicked if the plan says so."""
-        executed = curvature_per_m
+    def execute(self, curvature_per_m: float | None = None) -> None:
+        """Drive one step with a command (1/m), the last one again without; kicked if the plan says so."""
+        if curvature_per_m is None:
+            curvature_per_m = self._command_per_m
+        executed = self._command_per_m = curvature_per_m
+        if self._injection is not None:
+            executed = self._injection.execute(executed, self.env.dt_s)
         if self._kicks is not None:
             executed += self._kicks.step(self.env.dt_s, self._info["speed_mps"])
         self._frame, _, terminated, truncated, info = self.env.step(np.array([executed], np.float32))
@@ -217,12 +227,17 @@ class Run:
 
 
 def advance(runs: Sequence[Run], actor: Actor, watch: Watch = lambda instants: None) -> Sequence[Instant]:
-    """Take all runs that are not over one instant further; what was seen and answered."""
-    instants = [run.instant(i) for i, run in enumerate(runs) if not run.is_over]
-    actor.act(instants)
-    watch(instants)
-    for instant in instants:
-        runs[instant.i_run].execute(instant.curvature_per_m)
+    """Take all runs that are not over one instant further; what was seen and answered.
+
+    A run whose picture does not come through goes on with its last command.
+    """
+    running = [(i, run, run.instant(i)) for i, run in enumerate(runs) if not run.is_over]
+    instants = [instant for _, _, instant in running if instant is not None]
+    if instants:
+        actor.act(instants)
+        watch(instants)
+    for _, run, instant in running:
+        run.execute(instant.curvature_per_m if instant else None)
     return instants
 
 

@@ -544,7 +544,7 @@ def test_cli_bad_environment_option_is_an_error(fails, saved_policies, option):
     assert option.split("=")[0] in line
 
 
-@pytest.mark.parametrize("noise", ["fog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"])
+@pytest.mark.parametrize("noise", ["smog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"])
 def test_cli_bad_noise_is_an_error(fails, saved_policies, saved_drive, noise):
     policy = saved_policies["ltc"]
     assert "noise: expected" in fails("drive", "--policy", policy, "--noise", noise)

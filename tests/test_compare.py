@@ -16,7 +16,6 @@ from driving.models import checkpoint
 from driving.noise import Noise
 from driving.rollout import rollout
 from driving.train import predict
-from sim.episodes import NOISE_STREAM
 from sim.errors import BadInputError
 
 KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
@@ -120,8 +119,8 @@ def test_compare_without_masks_has_no_share(make_drive, small_policy):
 def test_compare_similarity_is_that_of_the_same_frame_with_and_without_noise(make_drive, small_policy):
     drive, noise, seed = make_drive(35), Noise("gaussian", 0.05), 4
     figures = attend({"a": small_policy()}, drive, brightness, noise, seed=seed)
-    rng = np.random.default_rng([seed, NOISE_STREAM])
-    noisy = np.stack([noise(frame, rng) for frame in drive.frames])
+    injection = noise(seed)
+    noisy = np.stack([injection.see(frame) for frame in drive.frames])
     maps = [frames.astype(np.float64).mean(axis=3) / 255 for frames in (drive.frames, noisy)]
     expected = map_similarity(*maps).mean()
     assert figures["policies"]["a"]["ssim_clean_noisy"] == pytest.approx(expected, abs=2e-5)

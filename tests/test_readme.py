@@ -64,7 +64,7 @@ def test_readme_links_resolve(path):
     ("what", "file", "text"),
     [
         ("the LTC equation", "driving/models/ltc.py", "dv"),
-        ("the corruptions", "driving/noise.py", "CORRUPTIONS"),
+        ("the corruptions", "driving/noise/__init__.py", "KINDS"),
         ("the training loop", "driving/train.py", "loss.backward()"),
         ("the drawing of a frame", "sim/render.py", "def draw("),
         ("the crash test", "sim/lane_env.py", "terminated"),

@@ -182,7 +182,7 @@ def test_report_finding_tells_the_networks_apart_only_beyond_chance():
         in finding(figures)
     )
     figures["drive"][2:] = [_entry("ltc19", "Liquid", "fog:1", 2, 2.0), _entry("lstm64", "Recurrent", "fog:1", 20, 2.0)]
-    assert "Fog noise 1: Liquid left the lane 1.0 times a km" in finding(figures)
+    assert "Fog, severity 1: Liquid left the lane 1.0 times a km" in finding(figures)
     assert finding(figures).endswith("on these roads Liquid was the steadier, by more than chance.")
 
 
