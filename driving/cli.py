@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("training", "train_", "Train a policy on drives, or online in a world."),
     "test": ("testing", "open_loop", "Open-loop error on recorded drives."),
     "drive": ("testing", "drive_", "Drive in closed loop, many episodes at once."),
+    "stress": ("stressing", "stress", "Drive policies under noises; rows, intervals, verdicts."),
     "attend": ("looking", "attend_", "Where policies look, side by side, on an environment or a recorded drive."),
     "insight": ("looking", "insight_", "What the neurons do while driving."),
     "circuit": ("looking", "circuit", "Draw the circuit of a policy."),
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
-MANY_VALUED = ("--policies", "--data", "--validate", "--env-option", "--vary")
+MANY_VALUED = ("--policies", "--noises", "--data", "--validate", "--env-option", "--vary")
 
 
 def _spread(arguments: list[str]) -> list[str]:

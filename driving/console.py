@@ -33,6 +33,7 @@ HEADINGS = {
     "frames_per_s": "frames/s",
     "kept_share": "kept",
     "n_episodes": "drives",
+    "n_drives": "drives",
     "on_road_share": "on road",
     "untrained_on_road_share": "untrained",
     "ssim_clean_noisy": "SSIM clean, noisy",

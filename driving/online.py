@@ -58,16 +58,16 @@ class OnlineConfig:
             2021).
     """
 
-    episode_seconds: float = 12.0
+    episode_seconds: float = 8.0
     first_seconds: float = 1.6
     expert_share: float = 0.2
-    first_part: float = 0.4
+    first_part: float = 0.12
     second_part: float = 0.2
     first_seed: int = 10_000
     start_offset_m: float = 0.9
     start_heading_rad: float = 0.06
     disturbance: Disturbance = GENTLE_KICKS
-    n_retries: int = 0
+    n_retries: int = 2
 
     def __post_init__(self) -> None:
         for name in ("episode_seconds", "first_seconds"):

@@ -50,8 +50,8 @@ class PretrainConfig:
         place_offset_m, place_heading_rad: standard deviation of the car's place beside the middle of its lane.
     """
 
-    n_pictures: int = 320_000
-    pictures_a_step: int = 64
+    n_pictures: int = 200_000
+    pictures_a_step: int = 32
     places_a_road: int = 48
     lr_pictures: float = 1e-3
     auxiliary_weight: float = 0.3

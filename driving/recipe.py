@@ -28,7 +28,7 @@ from driving.online import END_OF_SEEDS, OnlineConfig, OnlineWindows
 from driving.pretraining import Places, PretrainConfig, pretrain_encoder
 from driving.rollout import one_thread, rollout, totals
 from driving.settings import World, env_maker
-from driving.train import TrainConfig, train
+from driving.train import LR_PRETRAINED_ENCODER, TrainConfig, train
 from sim.errors import BadInputError, WorkerLostError
 from sim.files import write_text
 from sim.processes import begin_work, portable, start, stop
@@ -150,9 +150,12 @@ class Training:
                     contextlib.closing(OnlineWindows(make_env, self.online, self.config, self._world))
                 )
             rows_before = self._see_places(policy, resume, on_row, device)
+            config = self.config
+            if rows_before and config.lr_encoder is None:
+                config = dataclasses.replace(config, lr_encoder=LR_PRETRAINED_ENCODER)
             goes_on = resume and ((self.out / RESUME_NAME).is_file() or not rows_before)
             metrics = train(
-                policy, source, self.config, self.out, validation, goes_on, on_step, closed_loop, on_row, device,
+                policy, source, config, self.out, validation, goes_on, on_step, closed_loop, on_row, device,
                 rows_before,
             )  # fmt: skip
         (self.out / PRETRAIN_RESUME_NAME).unlink(missing_ok=True)

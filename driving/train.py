@@ -31,6 +31,7 @@ from sim.files import new_file
 CPU = torch.device("cpu")
 LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
 """Peak rates of the recurrent cores, by kind and of all others."""
+LR_ENCODER, LR_PRETRAINED_ENCODER = 1e-3, 5e-4
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class TrainConfig:
 
     Attributes:
         seed: of the order of windows and the augmentation.
-        n_steps: optimiser steps; 3,750 of 20 windows of 16 frames are 1.2 million frames.
+        n_steps: optimiser steps; 2,300 of 20 windows of 16 frames are 736,000 frames.
         batch: windows a step (Lechner et al. 2020: 20).
         window: frames a window (16 there).
         n_warmup: first frames of a window whose error does not count: the state starts at zero.
-        lr_encoder: peak rate of Adam for the convolutional head.
+        lr_encoder: peak rate of Adam for the convolutional head; by default 0.001, and half of it for an encoder that
+            has learnt from pictures already.
         lr_core: peak rate for the recurrent core; by default that of its kind (``LR_CORE``).
         lr_rise: share of the steps in which the rates rise linearly; they fall as a half cosine afterwards.
         clip_norm: largest norm of the gradient.
@@ -52,7 +54,7 @@ class TrainConfig:
         speed_exponent: and (speed / 10 m/s) to this power: what a wrong curvature does to the place on the
             road grows with the square of the speed.
         outlier_per_m: an error of the curvature beyond this counts linearly, not squared: else the few frames of a
-            car that is nearly lost, where it could hardly be right, outweigh all others. None for never.
+            car that is nearly lost, where it could hardly be right, outweigh all others.
         bfloat16: run the convolutions in bfloat16 (faster where the processor has it).
         checkpoint_every: steps between two resume points.
         log_every: steps between two rows of the log.
@@ -60,17 +62,17 @@ class TrainConfig:
     """
 
     seed: int = 0
-    n_steps: int = 3750
+    n_steps: int = 2300
     batch: int = 20
     window: int = 16
     n_warmup: int = 4
-    lr_encoder: float = 1e-3
+    lr_encoder: float | None = None
     lr_core: float | None = None
     lr_rise: float = 0.05
     clip_norm: float = 10.0
     weight_exponent: float = 0.02
     speed_exponent: float = 2.0
-    outlier_per_m: float | None = None
+    outlier_per_m: float | None = 0.004
     bfloat16: bool = False
     checkpoint_every: int = 250
     log_every: int = 25
@@ -255,6 +257,8 @@ def train(
     source = data if isinstance(data, WindowSource) else RecordedWindows(data, config, *size)
     if config.lr_core is None:
         config = dataclasses.replace(config, lr_core=LR_CORE.get(policy.config.core, LR_OTHER_CORES))
+    if config.lr_encoder is None:
+        config = dataclasses.replace(config, lr_encoder=LR_ENCODER)
     policy.to(device).train()
     policy.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(

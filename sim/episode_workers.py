@@ -47,7 +47,7 @@ class Crew:
         make_actor: makes who drives, once a process.
         make_watcher: makes who looks on, anew for every group of episodes; None for nobody.
         noise: what is injected into the episodes.
-        prepare: called first in every worker process.
+        prepare: called before every task in a worker process.
     """
 
     make_env: Callable[[], LaneEnv]
@@ -85,36 +85,78 @@ def drive_episodes(
     if not plans or not all(plan.seconds > 0 for plan in plans):
         least = min((plan.seconds for plan in plans), default=0)
         raise BadInputError(f"drive: expected at least one seed and a time above 0 s, got {len(plans)} and {least:g} s")
-    with contextlib.closing(_Cockpit(crew)) as cockpit:
-        limit = cockpit.n_worlds_allowed()
+    with contextlib.closing(_Cockpit()) as cockpit:
+        limit = cockpit.n_worlds_allowed(crew)
         n_together = min(max(math.ceil(len(plans) / N_GROUPS), MIN_TOGETHER), limit or MAX_TOGETHER, MAX_TOGETHER)
         groups = [plans[first : first + n_together] for first in range(0, len(plans), n_together)]
-        n_workers = min(n_workers, len(groups))
-        if n_workers <= 1:
-            return [cockpit.drive(group, on_seconds) for group in groups]
-    return _drive_in_workers(crew, groups, n_workers, on_seconds)
+        if min(n_workers, len(groups)) <= 1:
+            return [cockpit.drive(crew, group, on_seconds) for group in groups]
+    results: dict[int, GroupResult] = {}
+    tasks = [Task(crew, group) for group in groups]
+    for i_task, result in drive_tasks(tasks, n_workers, on_seconds):
+        if isinstance(result, BaseException):
+            raise result
+        results[i_task] = result
+    return [results[i] for i in range(len(groups))]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Episodes that one process drives together, and with whom."""
+
+    crew: Crew
+    plans: Sequence[EpisodePlan]
+
+
+def drive_tasks(
+    tasks: Sequence[Task], n_workers: int = 1, on_seconds: Callable[[float], None] = lambda seconds: None
+) -> Iterator[tuple[int, GroupResult | BaseException]]:
+    """Drive tasks of any crews: the place of each and its result, or the error that ended it, as they come.
+
+    A process keeps its worlds from one task to the next where they are the same. Whoever stops asking ends the work.
+
+    Raises:
+        WorkerLostError: a worker process ended by itself.
+    """
+    if min(n_workers, len(tasks)) > 1:
+        yield from _in_workers(tasks, min(n_workers, len(tasks)), on_seconds)
+        return
+    with contextlib.closing(_Cockpit()) as cockpit:
+        for i, task in enumerate(tasks):
+            try:
+                result: GroupResult | BaseException = cockpit.drive(task.crew, task.plans, on_seconds)
+            except Exception as error:
+                result = error
+            yield i, result
 
 
 class _Cockpit:
-    """The worlds and the actor of one process; worlds are made as they are needed and used again."""
+    """The worlds and the actor of one process, made as they are needed and used again by the next of their kind."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew, self._envs = crew, list[LaneEnv]()
-        self._actor: Actor | None = None
+    def __init__(self) -> None:
+        self._envs: list[LaneEnv] = []
+        self._world: Callable[[], LaneEnv] | None = None
+        self._actor: tuple[Callable[[], Actor], Actor] | None = None
 
-    def n_worlds_allowed(self) -> int | None:
+    def n_worlds_allowed(self, crew: Crew) -> int | None:
         """How many worlds of this kind may live in one process; None: any number."""
-        return type(self._worlds(1)[0]).MAX_PER_PROCESS
+        return type(self._worlds(crew, 1)[0]).MAX_PER_PROCESS
 
-    def _worlds(self, n: int) -> list[LaneEnv]:
+    def _worlds(self, crew: Crew, n: int) -> list[LaneEnv]:
+        if self._world != crew.make_env:
+            self.close()
+            self._world = crew.make_env
         while len(self._envs) < n:
-            self._envs.append(self._crew.make_env())
+            self._envs.append(crew.make_env())
         return self._envs[:n]
 
-    def drive(self, plans: Sequence[EpisodePlan], on_seconds: Callable[[float], None]) -> GroupResult:
-        crew = self._crew
-        self._actor = actor = self._actor or crew.make_actor()
-        envs = self._worlds(len(plans))
+    def _who_acts(self, crew: Crew) -> Actor:
+        if self._actor is None or self._actor[0] is not crew.make_actor:
+            self._actor = crew.make_actor, crew.make_actor()
+        return self._actor[1]
+
+    def drive(self, crew: Crew, plans: Sequence[EpisodePlan], on_seconds: Callable[[float], None]) -> GroupResult:
+        actor, envs = self._who_acts(crew), self._worlds(crew, len(plans))
         check_size(actor, envs[0])
         watcher = crew.make_watcher() if crew.make_watcher else None
         runs = [Run(env, plan, crew.noise, actor.asks_expert) for env, plan in zip(envs, plans, strict=True)]
@@ -163,9 +205,37 @@ class _Report:
 # Worker processes --------------------------------------------------------------------------------------------
 
 
-def _drive_in_workers(
-    crew: Crew, groups: Sequence[Sequence[EpisodePlan]], n_workers: int, on_seconds: Callable[[float], None]
-) -> list[GroupResult]:
+def _in_workers(
+    tasks: Sequence[Task], n_workers: int, on_seconds: Callable[[float], None]
+) -> Iterator[tuple[int, GroupResult | BaseException]]:
+    for crew in {id(task.crew): task.crew for task in tasks}.values():
+        _check_portable(crew)
+    waiting = iter(range(len(tasks)))
+    workers: dict[Connection, _Worker] = {}
+    at_work: dict[Connection, int] = {}
+    try:
+        for _ in range(n_workers):
+            worker = _Worker(*start(_work))
+            workers[worker.pipe] = worker
+            at_work[worker.pipe] = next(waiting)
+            worker.give(tasks[at_work[worker.pipe]])
+        while at_work:
+            for pipe in wait(list(at_work)):
+                assert isinstance(pipe, Connection)
+                what, answer = _said(pipe, tasks[at_work[pipe]])
+                if what == "seconds":
+                    on_seconds(answer)
+                    continue
+                i_task = at_work.pop(pipe)
+                if (i_next := next(waiting, None)) is not None:
+                    at_work[pipe] = i_next
+                    workers[pipe].give(tasks[i_next])
+                yield i_task, answer
+    finally:
+        stop(workers, [worker.process for worker in workers.values()], at_once=bool(at_work))
+
+
+def _check_portable(crew: Crew) -> None:
     try:
         pickle.dumps(crew)
     except Exception as error:  # whatever the parts of the crew raise
@@ -173,79 +243,62 @@ def _drive_in_workers(
             f"drive: expected a world, an actor and a watcher that pass to another process, got {error}; drive in "
             "this one, with 1 worker"
         ) from None
-    results: list[GroupResult | None] = [None] * len(groups)
-    pipes: list[Connection] = []
-    processes: list[Any] = []
-    waiting = iter(range(len(groups)))
-    at_work: dict[Connection, int] = {}
+
+
+class _Worker:
+    """This end of a worker process. It is sent a crew only where that changes."""
+
+    def __init__(self, pipe: Connection, process: Any) -> None:
+        self.pipe, self.process = pipe, process
+        self._crew: Crew | None = None
+
+    def give(self, task: Task) -> None:
+        """Have it drive a task."""
+        try:
+            if self._crew is not task.crew:
+                self.pipe.send(("crew", task.crew))
+                self._crew = task.crew
+            self.pipe.send(("plans", list(task.plans)))
+        except OSError:
+            raise _lost(task) from None
+
+
+def _said(pipe: Connection, task: Task) -> tuple[str, Any]:
     try:
-        for _ in range(n_workers):
-            here, process = start(_work, crew)
-            pipes.append(here)
-            processes.append(process)
-            at_work[here] = next(waiting)
-            _send(here, groups[at_work[here]], groups, at_work)
-        for pipe, (what, answer) in _answers(at_work, groups):
-            if what == "seconds":
-                on_seconds(answer)
-                continue
-            if what == "error":
-                raise answer
-            results[at_work.pop(pipe)] = answer
-            if (i_group := next(waiting, None)) is not None:
-                at_work[pipe] = i_group
-                _send(pipe, groups[i_group], groups, at_work)
-    finally:
-        stop(pipes, processes, at_once=bool(at_work))
-    return [result for result in results if result is not None]
+        what, answer = pipe.recv()
+    except (EOFError, OSError):
+        raise _lost(task) from None
+    return what, answer
 
 
-def _send(
-    pipe: Connection,
-    plans: Sequence[EpisodePlan],
-    groups: Sequence[Sequence[EpisodePlan]],
-    at_work: dict[Connection, int],
-) -> None:
-    try:
-        pipe.send(list(plans))
-    except OSError:
-        raise _lost(pipe, groups, at_work) from None
-
-
-def _answers(
-    at_work: dict[Connection, int], groups: Sequence[Sequence[EpisodePlan]]
-) -> Iterator[tuple[Connection, tuple[str, Any]]]:
-    """What the workers say, as it comes, until none has a group."""
-    while at_work:
-        for ready in wait(list(at_work)):
-            assert isinstance(ready, Connection)
-            try:
-                answer = ready.recv()
-            except (EOFError, OSError):
-                raise _lost(ready, groups, at_work) from None
-            yield ready, answer
-
-
-def _lost(pipe: Connection, groups: Sequence[Sequence[EpisodePlan]], at_work: dict[Connection, int]) -> WorkerLostError:
-    seeds = ", ".join(str(plan.seed) for plan in groups[at_work[pipe]])
+def _lost(task: Task) -> WorkerLostError:
+    seeds = ", ".join(str(plan.seed) for plan in task.plans)
     return WorkerLostError(
         f"drive: a worker process ended by itself while it drove seeds {seeds}; was it killed, or out of memory? "
         "Drive again, with fewer --workers if memory is short"
     )
 
 
-def _work(pipe: Connection, crew: Crew) -> None:
+def _work(pipe: Connection) -> None:
     """A worker's life: drive what comes, until the pipe is closed."""
     begin_work()
-    try:
-        if crew.prepare is not None:
-            crew.prepare()
-        with contextlib.closing(_Cockpit(crew)) as cockpit:
-            while True:
-                plans = pipe.recv()
-                pipe.send(("done", cockpit.drive(plans, lambda seconds: pipe.send(("seconds", seconds)))))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent has what it wanted, or is gone
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            pipe.send(("error", portable(error)))
+    crew: Crew | None = None
+    with (
+        contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError),
+        contextlib.closing(_Cockpit()) as cockpit,
+    ):
+        while True:
+            what, given = pipe.recv()
+            if what == "crew":
+                crew = given
+                continue
+            assert crew is not None
+            try:
+                if crew.prepare is not None:
+                    crew.prepare()
+                result: Any = cockpit.drive(crew, given, lambda seconds: pipe.send(("seconds", seconds)))
+            except (BrokenPipeError, ConnectionResetError):
+                raise  # the parent is gone
+            except BaseException as error:
+                result = portable(error)
+            pipe.send(("done", result))

@@ -48,6 +48,7 @@ class EpisodeLog:
         crashed: the world said ``terminated``.
         distance_m: driven until the end.
         lateral_offset_m, curvature_per_m: after each step, and the command given before it.
+        lateral_acceleration_mps2: of the car after each step, on the path that it drives.
         time_s: of each entry.
         lane_half_width_m: of the own lane.
         truncation: the world's reason for ending the episode without a crash.
@@ -60,6 +61,7 @@ class EpisodeLog:
     distance_m: float = 0.0
     lateral_offset_m: list[float] = field(default_factory=list)
     curvature_per_m: list[float] = field(default_factory=list)
+    lateral_acceleration_mps2: list[float] = field(default_factory=list)
     time_s: list[float] = field(default_factory=list)
     lane_half_width_m: float | None = None
     truncation: str | None = None
@@ -219,6 +221,7 @@ class Run:
         log.time_s.append(log.seconds + dt_s)
         log.lateral_offset_m.append(float(info["lateral_offset_m"]))
         log.curvature_per_m.append(float(curvature_per_m))
+        log.lateral_acceleration_mps2.append(float(info["curvature_per_m"]) * float(info["speed_mps"]) ** 2)
         log.distance_m = float(info["distance_m"])
         log.lane_half_width_m = float(info["lane_half_width_m"])
         log.crashed = bool(terminated)

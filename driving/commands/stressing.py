@@ -1,0 +1,127 @@
+"""``stress``: policies under noises, an episode a row."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driving.commands.arguments import (
+    EnvOption,
+    EnvOptionsOption,
+    JsonOption,
+    WorkersOption,
+    check_seconds,
+    check_writable,
+    parse_seeds,
+)
+from driving.console import print_table, progress_bar
+from driving.harness.figures import Drives, all_figures, kind_of
+from driving.harness.store import EpisodeStore, Key, Row
+from driving.harness.sweep import Sweep, load_policies, run_sweep
+from driving.noise import parse_noises
+from driving.settings import parse_env_options
+from sim.errors import BadInputError
+from sim.files import write_json
+from sim.processes import n_cores
+
+FIGURES_NAME = "figures.json"
+
+
+def stress(
+    policies: Annotated[list[str], typer.Option("--policies", help="Folders or names; NAME@all for all its seeds.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep; the same one again goes on.")],
+    noises: Annotated[
+        list[str], typer.Option("--noises", help="none, NAME:SEVERITY, NAME or a group for three levels, or all.")
+    ],
+    env: EnvOption = "lane/Procedural-v0",
+    env_option: EnvOptionsOption = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Roads A:B (B not included), the same for all.")] = "1000:1020",
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of an episode in seconds.")] = 30.0,
+    against: Annotated[
+        str | None, typer.Option(help="Network that the others are compared with; default: the last one named.")
+    ] = None,
+    workers: WorkersOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Drive policies on the same roads under noises; every episode is a row of ``OUT/episodes.csv``.
+
+    Stopped at any moment, the same command goes on and drives nothing twice.
+
+    Example: liquid-lane stress --policies ltc19 lstm64 --noises none gaussian --seeds 1000:1020 --out sweeps/first
+    """
+    networks = load_policies(policies)
+    kinds = list(dict.fromkeys(kind_of(name) for name in networks))
+    reference = against or kinds[-1]
+    if reference not in kinds:
+        raise BadInputError(f"stress: --against: expected one of {', '.join(kinds)}, got {reference!r}")
+    sweep = Sweep(networks, env, parse_noises(noises), parse_seeds(seeds), check_seconds(seconds),
+                  parse_env_options(env_option))  # fmt: skip
+    if json_path is not None:
+        check_writable(json_path)
+    keys = sweep.keys()
+    with contextlib.closing(EpisodeStore(out)) as store:
+        _drive(sweep, store, workers or n_cores(), keys)
+        store.write_csv(keys)
+        rows = store.rows(keys)
+    figures = {"command": _words(policies, noises, env, seeds, seconds), **all_figures(Drives(rows), reference)}
+    write_json(out / FIGURES_NAME, figures)
+    if json_path is not None:
+        write_json(json_path, figures)
+    _show(figures, rows, out)
+
+
+def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key]) -> None:
+    there = store.keys()
+    n_missing = sum(key not in there for key in keys)
+    bar, advance = progress_bar("episodes", n_missing)
+    n_crashed = n_done = 0
+
+    def on_row(key: Key, row: Row) -> None:
+        nonlocal n_crashed, n_done
+        n_crashed, n_done = n_crashed + row.crashed, n_done + 1
+        advance()
+        bar.update(bar.task_ids[0], description=f"{key.noise}:{key.severity:g}, {n_crashed} of {n_done} crashed")
+
+    with bar:
+        run_sweep(sweep, store, n_workers, on_row)
+
+
+def _show(figures: dict[str, Any], rows: dict[Key, Row], out: Path) -> None:
+    print_table(str(out), [_table_row(row) for row in figures["table"]])
+    if figures["comparisons"]:
+        title = f"Has it at most as many crashes a km as {figures['reference']}?"
+        print_table(title, [_comparison_row(row) for row in figures["comparisons"]])
+    errors = [row.error for row in rows.values() if row.error is not None]
+    if errors:
+        print(f"{len(errors)} episodes could not be driven, the first: {errors[0]}")
+    print(f"{out / 'episodes.csv'}: {len(rows)} rows")
+
+
+def _table_row(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("noise", "network", "n_drives", "crashes", "km")}
+    return shown | {"a km (95 %)": _with_interval(row, "crashes_per_km"), "|offset| m": row["mean_abs_offset_m"]}
+
+
+def _comparison_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "noise": row["noise"],
+        "network": row["network"],
+        "ratio (95 %)": _with_interval(row, "ratio"),
+        "verdict": row["verdict"] + (", after Holm too" if row["holm"] else ""),
+        "drives needed": row["n_drives_needed"],
+    }
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if value is None:
+        return "-"
+    return f"{value:.3g} ({'?' if low is None else f'{low:.3g}'} to {'?' if high is None else f'{high:.3g}'})"
+
+
+def _words(policies: list[str], noises: list[str], env: str, seeds: str, seconds: float) -> str:
+    named = f"--policies {' '.join(policies)} --noises {' '.join(noises)}"
+    return f"liquid-lane stress {named} --env {env} --seeds {seeds} --seconds {seconds:g}"

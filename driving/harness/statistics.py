@@ -1,0 +1,228 @@
+"""What the rows of a sweep say: rates with intervals over roads and training seeds, survival, paired ratios, verdicts.
+
+The unit of chance is a road and a training seed, not an episode: the same roads are driven by all networks and under
+all noises, and five trainings are five samples of a kind of network. Intervals are those of a bootstrap over both
+(Efron 1979; crossed, as of Owen 2007).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+N_RESAMPLES = 2000
+HOLDS, DOES_NOT_HOLD, CANNOT_BE_TOLD = "holds", "does not hold", "cannot be told"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Of one kind of network under one condition: a row a training seed, a column a road.
+
+    Attributes:
+        crashed, km: (n_trainings, n_roads) each; NaN in ``km`` where an episode is missing.
+    """
+
+    crashed: np.ndarray
+    km: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.crashed.shape != self.km.shape or self.crashed.ndim != 2:
+            raise ValueError(f"expected two arrays (trainings, roads), got {self.crashed.shape} and {self.km.shape}")
+
+    @property
+    def n_crashes(self) -> int:
+        return int(np.nansum(np.where(np.isnan(self.km), 0, self.crashed)))
+
+    @property
+    def total_km(self) -> float:
+        return float(np.nansum(self.km))
+
+    def rate(self) -> float:
+        """Crashes a km; NaN without a way."""
+        return self.n_crashes / self.total_km if self.total_km > 0 else math.nan
+
+    def failed_share(self) -> float:
+        """Of the drives."""
+        there = ~np.isnan(self.km)
+        return float(self.crashed[there].mean()) if there.any() else math.nan
+
+    def taken(self, trainings: np.ndarray, roads: np.ndarray) -> Outcomes:
+        """Those of some trainings and roads, with repetition."""
+        place = np.ix_(trainings, roads)
+        return Outcomes(self.crashed[place], self.km[place])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+def bootstrap(
+    figure: Callable[..., float], *samples: Outcomes, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> Estimate:
+    """A figure of one or several outcomes on the same roads, and its interval over roads and trainings.
+
+    The roads are drawn once for all samples, which makes it paired; the trainings of each sample on their own.
+    Resamples in which the figure is no number are left out.
+    """
+    rng = np.random.default_rng(seed)
+    n_roads = samples[0].km.shape[1]
+    if any(sample.km.shape[1] != n_roads for sample in samples):
+        raise ValueError(f"expected the same roads, got {[sample.km.shape[1] for sample in samples]}")
+    values = np.empty(n_resamples)
+    for i in range(n_resamples):
+        roads = rng.integers(n_roads, size=(n_roads,))
+        drawn = [s.taken(rng.integers(len(s.km), size=(len(s.km),)), roads) for s in samples]
+        values[i] = figure(*drawn)
+    values = values[~np.isnan(values)]
+    value = figure(*samples)
+    if not len(values):
+        return Estimate(value, math.nan, math.nan)
+    low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")  # infinite ratios stay what they are
+    return Estimate(value, float(low), float(high))
+
+
+def crash_rate(outcomes: Outcomes, seed: int = 0) -> Estimate:
+    """Crashes a km with its interval; without any crash the upper end is that of a Poisson number, 3.69 / km."""
+    if outcomes.n_crashes == 0:
+        return Estimate(0.0, 0.0, -math.log(0.025) / outcomes.total_km) if outcomes.total_km > 0 else Estimate(
+            math.nan, math.nan, math.nan
+        )  # fmt: skip
+    return bootstrap(Outcomes.rate, outcomes, seed=seed)
+
+
+def rate_ratio(one: Outcomes, other: Outcomes) -> float:
+    """Crashes a km of one, over that of the other: infinite where only the other has none, NaN where both have none."""
+    a, b = one.rate(), other.rate()
+    if b > 0:
+        return a / b
+    return math.inf if a > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim that one network has at most ``at_most`` times the crashes of another, and what the drives say.
+
+    Attributes:
+        ratio: of the rates, with its interval.
+        p: probability of a ratio at least so far on the other side by chance (bootstrap, two-sided at ``at_most``).
+        verdict: ``HOLDS``, ``DOES_NOT_HOLD`` or ``CANNOT_BE_TOLD``.
+        n_drives_needed: of each, for the interval to be clear of ``at_most`` if the ratio stays; None where it is.
+    """
+
+    ratio: Estimate
+    p: float
+    verdict: str
+    n_drives_needed: int | None
+
+
+def compare(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 0) -> Comparison:
+    """Has ``one`` at most ``at_most`` times the crashes a km of ``other`` on the same roads?"""
+    rng = np.random.default_rng(seed)
+    n_roads = one.km.shape[1]
+    ratios = []
+    for _ in range(N_RESAMPLES):
+        roads = rng.integers(n_roads, size=(n_roads,))
+        a, b = (s.taken(rng.integers(len(s.km), size=(len(s.km),)), roads) for s in (one, other))
+        ratios.append(rate_ratio(a, b))
+    known = np.array([ratio for ratio in ratios if not math.isnan(ratio)])
+    value = rate_ratio(one, other)
+    if not len(known):
+        return Comparison(Estimate(value, math.nan, math.nan), 1.0, CANNOT_BE_TOLD, None)
+    low, high = (float(q) for q in np.quantile(known, [0.025, 0.975], method="inverted_cdf"))
+    beyond = min(np.mean(known >= at_most), np.mean(known <= at_most))
+    p = min(1.0, 2.0 * (float(beyond) * len(known) + 1) / (len(known) + 1))
+    verdict = HOLDS if high < at_most else DOES_NOT_HOLD if low > at_most else CANNOT_BE_TOLD
+    needed = None
+    if verdict == CANNOT_BE_TOLD:
+        needed = drives_needed(value, at_most, low, high, int((~np.isnan(one.km)).sum()))
+    return Comparison(Estimate(value, low, high), p, verdict, needed)
+
+
+def drives_needed(ratio: float, at_most: float, low: float, high: float, n_drives: int) -> int | None:
+    """How many drives would tell, as an interval of logarithms shrinks with the root of their number."""
+    if not (low > 0 and high < math.inf and ratio > 0) or ratio == at_most:
+        return None
+    half, gap = (math.log(high) - math.log(low)) / 2, abs(math.log(ratio) - math.log(at_most))
+    return math.ceil(n_drives * (half / gap) ** 2) if gap > 1e-9 else None
+
+
+def holm(p_values: Mapping[str, float], level: float = 0.05) -> dict[str, bool]:
+    """Which of many comparisons stand when all are taken together (Holm 1979).
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': True, 'b': False, 'c': False}
+    """
+    stands, still = {}, True
+    for i, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        still = still and p_values[name] <= level / (len(p_values) - i)
+        stands[name] = still
+    return {name: stands[name] for name in p_values}
+
+
+def survival(km: Sequence[float], crashed: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the drives that have not left the lane after so many km: (km, share), from (0, 1) on.
+
+    Kaplan and Meier 1958; a drive that ended without a crash is censored: it might have gone on.
+    """
+    from scipy.stats import CensoredData, ecdf  # slow to import
+
+    distances, ended = np.asarray(km, float), np.asarray(crashed, bool)
+    if not len(distances):
+        return np.array([0.0]), np.array([1.0])
+    sf = ecdf(CensoredData(uncensored=distances[ended], right=distances[~ended])).sf
+    return np.concatenate([[0.0], sf.quantiles]), np.concatenate([[1.0], sf.probabilities])
+
+
+def half_fail(severities: Sequence[float], outcomes: Sequence[Outcomes], seed: int = 0) -> Estimate:
+    """The severity at which half of the drives fail, and its interval; infinite where they never do.
+
+    Between two severities the share that fails runs linearly, and it never falls (isotonic regression; Barlow et al.
+    1972), as more of a disturbance is not less of one.
+    """
+
+    def figure(*samples: Outcomes) -> float:
+        return _crossing(severities, [sample.failed_share() for sample in samples])
+
+    return bootstrap(figure, *outcomes, seed=seed)
+
+
+def _crossing(severities: Sequence[float], shares: Sequence[float], level: float = 0.5) -> float:
+    from scipy.optimize import isotonic_regression
+
+    if any(math.isnan(share) for share in shares):
+        return math.nan
+    rising = isotonic_regression(shares).x
+    above = np.flatnonzero(rising >= level)
+    if not len(above):
+        return math.inf
+    i = int(above[0])
+    if i == 0:
+        return float(severities[0])
+    share = (level - rising[i - 1]) / (rising[i] - rising[i - 1])
+    return float(severities[i - 1] + share * (severities[i] - severities[i - 1]))
+
+
+def mean_corruption_error(
+    failed: Mapping[str, Sequence[float]], of_reference: Mapping[str, Sequence[float]]
+) -> float | None:
+    """Failures under each noise, over those of a reference network, averaged over noises, in percent.
+
+    Hendrycks and Dietterich 2019, with drives that fail in the place of wrong labels. A noise under which the
+    reference never fails says nothing, and is left out; None if none is left.
+
+    >>> mean_corruption_error({"fog": [0.1, 0.2]}, {"fog": [0.2, 0.4]})
+    50.0
+    """
+    ratios = [sum(failed[name]) / sum(other) for name, other in of_reference.items() if sum(other) > 0]
+    return 100.0 * sum(ratios) / len(ratios) if ratios else None
