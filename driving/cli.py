@@ -20,7 +20,7 @@ COMMANDS = {
     "train": ("training", "train_", "Train a policy on drives, or online in a world."),
     "test": ("testing", "open_loop", "Open-loop error on recorded drives."),
     "drive": ("testing", "drive_", "Drive in closed loop, many episodes at once."),
-    "stress": ("stressing", "stress", "Drive policies under noises; rows, intervals, verdicts."),
+    "stress": ("stressing", "stress", "Drive policies on the same roads under noises; every episode is a row."),
     "attend": ("looking", "attend_", "Where policies look, side by side, on an environment or a recorded drive."),
     "insight": ("looking", "insight_", "What the neurons do while driving."),
     "circuit": ("looking", "circuit", "Draw the circuit of a policy."),

@@ -544,6 +544,24 @@ def test_cli_bad_environment_option_is_an_error(fails, saved_policies, option):
     assert option.split("=")[0] in line
 
 
+def test_cli_stress_writes_rows_figures_and_a_table(succeeds, fails, saved_policies, tmp_path):
+    given = (
+        "stress", "--policies", saved_policies["ltc"], saved_policies["lstm"], "--noises", "none", "late:mild",
+        "--seeds", "3:5", "--seconds", 0.3, "--out", tmp_path / "sweep",
+        "--env-option", "roadside=false", "hills=false",
+    )  # fmt: skip
+    text = succeeds(*given, "--workers", 2, "--json", tmp_path / "figures.json")
+    assert "late:0.05" in text
+    assert f"{tmp_path / 'sweep' / 'episodes.csv'}: 8 rows" in text.replace("\n", "")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures == json.loads((tmp_path / "sweep" / "figures.json").read_text())
+    assert figures["reference"] == str(saved_policies["lstm"])
+    assert len(figures["table"]) == 4
+    assert "8 rows" in succeeds(*given)  # driven already
+    assert "expected one of" in fails(*given, "--against", "nobody")
+    assert "got 'smog'" in fails(*given, "--noises", "smog")
+
+
 @pytest.mark.parametrize("noise", ["smog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"])
 def test_cli_bad_noise_is_an_error(fails, saved_policies, saved_drive, noise):
     policy = saved_policies["ltc"]

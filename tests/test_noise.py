@@ -2,13 +2,18 @@
 
 import itertools
 import math
+from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
-from driving.noise import KINDS, Noise, noise_title, parse_noise, parse_noises
+import sim  # noqa: F401  (registers the environments)
+from driving.noise import KINDS, Noise, noise_title, parse_noise, parse_noises, sheet
 from driving.noise.draws import lasting, normal
 from driving.noise.kind import HENDRYCKS_UNIT, LEVELS
+from driving.noise.wrapper import Noisy
 from sim.errors import BadInputError
 from sim.injection import Injection
 
@@ -578,3 +583,74 @@ def test_noise_rejects_what_it_cannot_read_in_one_line(text, message):
     with pytest.raises(BadInputError, match=message) as caught:
         parse_noise(text)
     assert "\n" not in str(caught.value)
+
+
+# Around other environments -----------------------------------------------------------------------------------
+
+
+def lane_env():
+    return gymnasium.make("lane/Procedural-v0", disable_env_checker=True, roadside=False, hills=False, family="urban")
+
+
+@pytest.mark.parametrize("name", ["fog:3", "frozen:0.5", "late:0.15", "jitter:1.5", "delay:0.15", "gain:0.5", None])
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+def test_noise_wrapper_is_an_environment(name):
+    env = Noisy(lane_env(), name)
+    check_env(env, skip_render_check=True)
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["gaussian:0.1", "jitter:1", "bias:0.01"])
+def test_noise_wrapper_is_reproducible_and_registered_by_its_arguments(name):
+    env, twin = Noisy(lane_env(), name), Noisy(lane_env(), name)
+    for one in (env, twin):
+        one.reset(seed=4)
+    for k in range(8):
+        action = np.array([0.01 * math.sin(k)], np.float32)
+        for a, b in zip(env.step(action)[:4], twin.step(action)[:4], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert env.spec.additional_wrappers[-1].kwargs == {"noise": name, "dt_s": 0.05}
+    rebuilt = gymnasium.make(env.spec)
+    assert isinstance(rebuilt, Noisy)
+    for one in (env, twin, rebuilt):
+        one.close()
+
+
+def test_noise_wrapper_sums_the_reward_over_lost_pictures_and_tells_the_time():
+    env, plain = Noisy(lane_env(), "jitter:2"), lane_env()
+    env.reset(seed=4)
+    plain.reset(seed=4)
+    for _ in range(6):
+        _, reward, terminated, truncated, info = env.step(np.zeros(1, np.float32))
+        n = round(info["dt_s"] / 0.05)
+        assert reward == pytest.approx(sum(plain.step(np.zeros(1, np.float32))[1] for _ in range(n)))
+        if terminated or truncated:
+            break
+    env.close()
+    plain.close()
+
+
+def test_noise_wrapper_refuses_what_it_cannot_disturb():
+    with pytest.raises(BadInputError, match="uint8 pictures"):
+        Noisy(gymnasium.make("CartPole-v1"), "fog:1")
+    with pytest.raises(BadInputError, match="memory"):
+        Noisy(lane_env(), "state_burst:0.1")
+    with pytest.raises(BadInputError, match="expected one of"):
+        Noisy(lane_env(), "smog:1")
+
+
+def test_noise_readme_has_every_kind_with_its_unit_and_levels():
+    text = (Path(__file__).parents[1] / "driving" / "noise" / "README.md").read_text()
+    for kind in KINDS.values():
+        levels = ", ".join(f"{severity:g}" for severity in kind.levels)
+        assert f"| `{kind.name}` | {kind.group} | {kind.unit} | {levels} |" in text
+
+
+def test_noise_sheet_shows_every_picture_kind(tmp_path):
+    import cv2
+
+    sheet.main(tmp_path / "noises.png")
+    picture = cv2.imread(str(tmp_path / "noises.png"))
+    n_rows = -(-len(PICTURES) // sheet.N_ACROSS)
+    assert picture.shape[0] % n_rows == 0
+    assert picture.shape[1] > 3 * 3 * 400

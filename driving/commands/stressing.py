@@ -46,7 +46,7 @@ def stress(
     workers: WorkersOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Drive policies on the same roads under noises; every episode is a row of ``OUT/episodes.csv``.
+    """Drive policies on the same roads under noises; every episode is a row of OUT/episodes.csv.
 
     Stopped at any moment, the same command goes on and drives nothing twice.
 

@@ -1,0 +1,277 @@
+"""The sweep: every episode a row, whatever stops it; nothing twice, nothing mixed."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driving.harness.figures import Drives, all_figures, condition_of, kind_of
+from driving.harness.store import COLUMNS, CSV_NAME, STORE_NAME, EpisodeStore, Key, Row
+from driving.harness.sweep import Sweep, _groups, policy_digest, program_digest, run_sweep
+from driving.models.policy import PolicyConfig, build_policy
+from driving.noise import Noise, parse_noises
+from sim.errors import BadInputError
+
+KEY = Key("ltc19", "d1", "p1", "lane/Procedural-v0", "{}", "gaussian", 0.1, 3, 20.0)
+ROW = Row(1, 12.5, 1.25, 0.31, 0.5, 1.0, 0.01, None, '{"family": "urban"}')
+OPTIONS = {"roadside": False, "family": "urban", "hills": False}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {
+        "ltc@0": build_policy(PolicyConfig("ltc"), 0).eval(),
+        "lstm@0": build_policy(PolicyConfig("lstm"), 0).eval(),
+    }
+
+
+def sweep_of(networks, noises=("none", "gaussian:0.2"), seeds=range(8, 12), seconds=0.4):
+    return Sweep(networks, "lane/Procedural-v0", parse_noises(list(noises)), seeds, seconds, OPTIONS)
+
+
+def csv_rows(folder):
+    with (folder / CSV_NAME).open() as file:
+        return list(csv.DictReader(file))
+
+
+# Store -------------------------------------------------------------------------------------------------------
+
+
+def test_store_keeps_rows_by_key_once(tmp_path):
+    store = EpisodeStore(tmp_path / "new" / "sweep")
+    other = dataclasses.replace(KEY, seed=4)
+    store.add([(KEY, ROW)])
+    store.add([(KEY, dataclasses.replace(ROW, crashed=0)), (other, dataclasses.replace(ROW, error="broke"))])
+    assert store.keys() == {KEY, other}
+    assert store.rows([other, KEY]) == {other: dataclasses.replace(ROW, error="broke"), KEY: ROW}
+    assert list(store.rows([other, KEY])) == [other, KEY]
+    store.write_csv([KEY, dataclasses.replace(KEY, digest="another")])
+    store.close()
+    (row,) = csv_rows(tmp_path / "new" / "sweep")
+    assert tuple(row) == COLUMNS
+    assert (row["policy"], row["severity"], row["crashed"], row["error"]) == ("ltc19", "0.1", "1", "")
+    again = EpisodeStore(tmp_path / "new" / "sweep")
+    assert again.keys() == {KEY, other}
+    again.close()
+
+
+def test_store_of_another_version_or_another_program_is_refused(tmp_path):
+    EpisodeStore(tmp_path).close()
+    with sqlite3.connect(tmp_path / STORE_NAME) as db:
+        db.execute("PRAGMA user_version = 9")
+    with pytest.raises(BadInputError, match="expected version 1 of a store, got 9"):
+        EpisodeStore(tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / STORE_NAME).write_bytes(b"no database at all, and longer than a header of one hundred bytes " * 4)
+    with pytest.raises(BadInputError, match="expected a store of episodes"):
+        EpisodeStore(tmp_path / "b")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInputError, match="expected a store of episodes"):
+        EpisodeStore(tmp_path / "file")
+
+
+def test_store_that_cannot_be_written_says_so_and_keeps_what_it_has(tmp_path):
+    store = EpisodeStore(tmp_path)
+    store.add([(KEY, ROW)])
+    store._db.execute("PRAGMA max_page_count = 1")  # a full disk, to SQLite
+    many = [(dataclasses.replace(KEY, seed=s), dataclasses.replace(ROW, setting="x" * 5000)) for s in range(100, 120)]
+    with pytest.raises(BadInputError, match=r"cannot be written.*go on with the same command"):
+        store.add(many)
+    assert store.keys() == {KEY}
+    store.close()
+
+
+# Sweep -------------------------------------------------------------------------------------------------------
+
+
+def test_sweep_rows_do_not_depend_on_workers_and_are_driven_once(networks, tmp_path):
+    sweep, texts = sweep_of(networks), []
+    for n_workers in (1, 2):
+        store, seen = EpisodeStore(tmp_path / str(n_workers)), []
+        run_sweep(sweep, store, n_workers, lambda key, row, seen=seen: seen.append(key))
+        assert sorted(seen) == sorted(sweep.keys())
+        run_sweep(sweep, store, n_workers, lambda key, row: pytest.fail("driven twice"))
+        store.write_csv(sweep.keys())
+        texts.append((tmp_path / str(n_workers) / CSV_NAME).read_bytes())
+        store.close()
+    assert texts[0] == texts[1]
+    rows = csv_rows(tmp_path / "1")
+    assert len(rows) == 2 * 2 * 4
+    assert [row["noise"] for row in rows[:9]] == ["none"] * 8 + ["gaussian"]
+    by_road = {(row["policy"], row["noise"]): row for row in rows if row["seed"] == "9"}
+    assert len({row["setting"] for row in by_road.values()}) == 1  # all see the same road
+    assert by_road["ltc@0", "none"]["mean_abs_offset_m"] != by_road["lstm@0", "none"]["mean_abs_offset_m"]
+    assert float(rows[0]["rms_lateral_acceleration_mps2"]) > 0
+
+
+def test_sweep_that_grows_drives_only_what_is_new(networks, tmp_path):
+    store, driven = EpisodeStore(tmp_path), []
+    run_sweep(sweep_of(networks, ["none"], range(8, 10)), store)
+    run_sweep(sweep_of(networks), store, on_row=lambda key, row: driven.append((key.noise, key.seed)))
+    assert sorted(set(driven)) == sorted({("none", 10), ("none", 11), *(("gaussian", s) for s in range(8, 12))})
+    store.close()
+
+
+def test_sweep_never_mixes_what_another_policy_or_program_drove(networks, tmp_path, monkeypatch):
+    store = EpisodeStore(tmp_path)
+    sweep = sweep_of({"ltc@0": networks["ltc@0"]}, ["none"])
+    run_sweep(sweep, store)
+    changed = build_policy(PolicyConfig("ltc"), 5).eval()
+    other = sweep_of({"ltc@0": changed}, ["none"])
+    assert policy_digest(changed) != policy_digest(networks["ltc@0"])
+    assert not set(other.keys()) & store.keys()
+    run_sweep(other, store)
+    store.write_csv(other.keys())
+    assert {row["digest"] for row in csv_rows(tmp_path)} == {policy_digest(changed)}
+    monkeypatch.setattr("driving.harness.sweep.program_digest", lambda: "another")
+    assert not set(sweep.keys()) & store.keys()
+    assert len(program_digest()) == 16
+    store.close()
+
+
+def test_sweep_groups_are_those_of_tens_however_far_it_goes():
+    keys = [dataclasses.replace(KEY, seed=seed) for seed in range(7, 23)]
+    assert [[key.seed for key in group] for group in _groups(keys, 10)] == [
+        [7, 8, 9], [*range(10, 20)], [20, 21, 22],
+    ]  # fmt: skip
+    assert len(_groups(keys, 1)) == 16
+
+
+def test_sweep_failing_episode_is_a_row_with_its_reason(networks, tmp_path, monkeypatch):
+    from sim.procedural_env import ProceduralEnv
+
+    see = ProceduralEnv._see
+
+    def broken(self):
+        if self._episode_seed == 9 and self._time_s > 0.1:
+            raise RuntimeError("the road\nended")
+        return see(self)
+
+    monkeypatch.setattr(ProceduralEnv, "_see", broken)
+    sweep = sweep_of({"ltc@0": networks["ltc@0"]}, ["none"])
+    store = EpisodeStore(tmp_path)
+    run_sweep(sweep, store)
+    rows = {key.seed: row for key, row in store.rows(sweep.keys()).items()}
+    assert rows[9].error == "RuntimeError: the road"
+    assert [rows[seed].error for seed in (8, 10, 11)] == [None] * 3
+    assert rows[8].driven_s == pytest.approx(0.4)
+    figures = all_figures(Drives(store.rows(sweep.keys())), "ltc")
+    assert (figures["table"][0]["n_drives"], figures["table"][0]["n_errors"]) == (3, 1)
+    store.close()
+
+
+def test_sweep_world_that_cannot_be_made_ends_it_before_it_begins(networks, tmp_path, small_policy):
+    store = EpisodeStore(tmp_path)
+    sweep = sweep_of(networks)
+    with pytest.raises(BadInputError, match="unknown environment option"):
+        run_sweep(dataclasses.replace(sweep, env_options={"rodside": False}), store)
+    with pytest.raises(BadInputError, match="expects frames"):
+        run_sweep(dataclasses.replace(sweep, policies={"small": small_policy()}), store)
+    assert store.keys() == set()
+    store.close()
+
+
+COMMAND = (
+    *("stress", "--noises", "none", "gaussian:0.2", "late:mild", "--seeds", "0:24", "--seconds", "1"),
+    *("--env-option", "roadside=false", "hills=false", "family=urban"),
+)
+
+
+@pytest.mark.slow
+def test_sweep_killed_at_random_moments_ends_in_the_same_rows(saved_policies, tmp_path):
+    """SIGKILL to the whole group of processes, as a machine that goes down; then once more to the end."""
+
+    def start(out, workers):
+        command = [
+            sys.executable,
+            "-m",
+            "driving",
+            *COMMAND,
+            "--policies",
+            saved_policies["ltc"],
+            saved_policies["lstm"],
+        ]
+        return subprocess.Popen(
+            [*map(str, command), "--out", str(out), "--workers", str(workers)], start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+
+    whole = start(tmp_path / "whole", 2)
+    assert whole.wait(120) == 0, whole.stderr.read()
+    rng, out = np.random.default_rng(0), tmp_path / "killed"
+    n_rows = []
+    for _ in range(5):
+        process = start(out, 2)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not (out / STORE_NAME).exists():
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0.0, 2.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        store = EpisodeStore(out)
+        n_rows.append(len(store.keys()))
+        store.close()
+    assert n_rows == sorted(n_rows)
+    last = start(out, 1)
+    assert last.wait(120) == 0, last.stderr.read()
+    for process in (whole, last):
+        process.stderr.close()
+    assert (out / CSV_NAME).read_bytes() == (tmp_path / "whole" / CSV_NAME).read_bytes()
+    assert (out / "figures.json").read_bytes() == (tmp_path / "whole" / "figures.json").read_bytes()
+
+
+# Figures -----------------------------------------------------------------------------------------------------
+
+
+def rows_of(crashes):
+    """``crashes``: by policy, noise and severity, which of four roads end in a crash after 0.1 km of 0.5."""
+    rows = {}
+    for (policy, noise, severity), crashed in crashes.items():
+        for seed, is_crash in enumerate(crashed):
+            key = dataclasses.replace(KEY, policy=policy, noise=noise, severity=severity, seed=seed)
+            rows[key] = dataclasses.replace(ROW, crashed=is_crash, distance_m=100.0 if is_crash else 500.0)
+    return rows
+
+
+def test_figures_put_trainings_of_a_kind_together():
+    crashes = {("ltc19@0", "none", 0.0): [0, 0, 0, 0], ("ltc19@1", "none", 0.0): [1, 0, 0, 0],
+               ("lstm64", "none", 0.0): [0, 0, 0, 0]}  # fmt: skip
+    drives = Drives(rows_of(crashes))
+    assert drives.kinds() == {"ltc19": ["ltc19@0", "ltc19@1"], "lstm64": ["lstm64"]}
+    ltc, lstm = all_figures(drives, "lstm64")["table"]
+    assert (ltc["network"], ltc["n_trainings"], ltc["n_drives"], ltc["crashes"]) == ("ltc19", 2, 8, 1)
+    assert ltc["km"] == pytest.approx(7 * 0.5 + 0.1)
+    assert ltc["crashes_per_km"] == pytest.approx(1 / 3.6, abs=1e-4)
+    assert lstm["crashes_per_km"] == 0
+    assert lstm["crashes_per_km_high"] > 1
+
+
+def test_figures_are_strict_json_and_say_what_cannot_be_told():
+    crashes = {(policy, noise, severity): [int(k < n) for k in range(4)]
+               for policy, n in (("ltc19", 1), ("lstm64", 3))
+               for noise, severity in (("none", 0.0), ("fog", 1.0), ("fog", 3.0))}  # fmt: skip
+    figures = all_figures(Drives(rows_of(crashes)), "lstm64")
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert {row["noise"] for row in figures["comparisons"]} == {"none:0", "fog:1", "fog:3"}
+    assert figures["mean_corruption_error"] == {"ltc19": pytest.approx(100 / 3, abs=1e-4), "lstm64": 100.0}
+    (ltc, lstm) = figures["half_fail"]
+    assert (ltc["half_fail"], lstm["half_fail"]) == (None, 0.0)
+    curve = figures["survival"][0]
+    assert curve["km"][0] == 0.0
+    assert curve["share"][-1] == pytest.approx(0.75)
+
+
+def test_figures_names():
+    assert condition_of(KEY) == "gaussian:0.1"
+    assert kind_of("ltc19@all") == "ltc19@all"
+    assert str(Noise("gaussian", 0.1)) == condition_of(KEY)
