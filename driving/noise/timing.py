@@ -35,7 +35,7 @@ class FrozenFrames(Injection):
     def see(self, frame: np.ndarray) -> np.ndarray:
         if self._rng.random() >= self._share or self._last is None:
             self._last = frame
-        return self._last
+        return self._last.copy()
 
 
 class LateFrames(Injection):
@@ -53,7 +53,7 @@ class LateFrames(Injection):
         self._seen.append((self._now_s, frame))
         while len(self._seen) > 1 and self._seen[1][0] <= self._now_s - self._late_s + 1e-9:
             self._seen.popleft()
-        return self._seen[0][1]
+        return self._seen[0][1].copy()
 
 
 class JitteredRate(Injection):
