@@ -19,6 +19,7 @@ from driving.harness.statistics import (
     mean_corruption_error,
     rate_ratio,
     survival,
+    swap_test,
 )
 
 
@@ -95,6 +96,34 @@ def test_statistics_comparison_is_paired_by_road():
     spared = hard & (np.arange(200) % 20 != 0)
     one = Outcomes(np.repeat(spared[None], 3, 0).astype(float), np.ones((3, 200)))
     assert compare(one, other).verdict == HOLDS
+
+
+def test_statistics_one_crash_more_on_the_same_roads_tells_nothing():
+    """Every resample has at least as many crashes of one as of the other; and yet it is one road."""
+    one, other = (Outcomes(np.array([[k < n for k in range(10)]], float), np.ones((1, 10))) for n in (2, 1))
+    comparison = compare(one, other)
+    assert comparison.verdict == CANNOT_BE_TOLD
+    assert comparison.p == 1.0
+
+
+def test_statistics_swap_test_counts_the_ways_by_hand():
+    """Six roads that all speak for the other: two of 64 ways are as far out."""
+    one, other = Outcomes(np.zeros((1, 8)), np.ones((1, 8))), Outcomes(np.ones((1, 8)), np.ones((1, 8)))
+    six = Outcomes(np.array([[1.0] * 6 + [0.0] * 2]), np.ones((1, 8)))
+    assert swap_test(one, six) == pytest.approx(2 / 64)
+    assert swap_test(one, other) == pytest.approx(2 / 256)
+    assert swap_test(one, one) == 1.0
+    five_of_six = Outcomes(np.array([[1.0] * 5 + [0.0] * 3]), np.ones((1, 8)))
+    assert swap_test(one, five_of_six) > 0.05
+
+
+def test_statistics_swap_test_finds_chance_as_often_as_it_says():
+    rng, found = np.random.default_rng(3), 0
+    for k in range(300):
+        hard = rng.random(40)
+        one, other = (Outcomes((rng.random((2, 40)) < hard).astype(float), np.ones((2, 40))) for _ in range(2))
+        found += swap_test(one, other, seed=k) < 0.05
+    assert found / 300 <= 0.08
 
 
 def test_statistics_comparison_without_any_crash_tells_nothing():

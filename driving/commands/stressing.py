@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from driving.commands.arguments import (
@@ -18,13 +19,15 @@ from driving.commands.arguments import (
     parse_seeds,
 )
 from driving.console import print_table, progress_bar
-from driving.harness.figures import Drives, all_figures, kind_of
+from driving.harness.figures import CLEAN, Drives, all_figures, kind_of
 from driving.harness.store import EpisodeStore, Key, Row
 from driving.harness.sweep import Sweep, load_policies, run_sweep
 from driving.noise import parse_noises
-from driving.settings import parse_env_options
+from driving.report import REPORT_NAME
+from driving.report.stress import stress_page
+from driving.settings import env_maker, parse_env_options
 from sim.errors import BadInputError
-from sim.files import write_json
+from sim.files import write_json, write_text
 from sim.processes import n_cores
 
 FIGURES_NAME = "figures.json"
@@ -68,9 +71,18 @@ def stress(
         rows = store.rows(keys)
     figures = {"command": _words(policies, noises, env, seeds, seconds), **all_figures(Drives(rows), reference)}
     write_json(out / FIGURES_NAME, figures)
+    write_text(out / REPORT_NAME, stress_page(figures, _pictures(sweep)))
     if json_path is not None:
         write_json(json_path, figures)
     _show(figures, rows, out)
+
+
+def _pictures(sweep: Sweep) -> dict[str, np.ndarray]:
+    """What the first road's beginning looks like under every noise of pictures."""
+    with contextlib.closing(env_maker(sweep.env, sweep.env_options, sweep.seconds)()) as env:
+        frame, _ = env.reset(seed=sweep.seeds[0])
+    noises = [noise for noise in sweep.noises if noise is not None and noise.kind.is_picture]
+    return {CLEAN: frame} | {str(noise): noise(sweep.seeds[0]).see(frame) for noise in noises}
 
 
 def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key]) -> None:
@@ -97,7 +109,7 @@ def _show(figures: dict[str, Any], rows: dict[Key, Row], out: Path) -> None:
     errors = [row.error for row in rows.values() if row.error is not None]
     if errors:
         print(f"{len(errors)} episodes could not be driven, the first: {errors[0]}")
-    print(f"{out / 'episodes.csv'}: {len(rows)} rows")
+    print(f"{out / 'episodes.csv'}: {len(rows)} rows; see {out / REPORT_NAME}")
 
 
 def _table_row(row: dict[str, Any]) -> dict[str, Any]:
