@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.errors import BadInputError
 from sim.files import new_file
 
 PICTURES, DRIVING = "pictures", "driving"
@@ -70,6 +71,30 @@ class LearningCurve:
 
 def _shown(value: Any) -> Any:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def tensorboard_writer(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """A function that writes each row it is given to event files that TensorBoard shows, over the frames so far.
+
+    Raises:
+        BadInputError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInputError(
+            'train: --tensorboard needs TensorBoard, got none; pip install "liquid-lane[tensorboard]"'
+        ) from None
+    writer = SummaryWriter(str(folder))
+
+    def write(row: Mapping[str, Any]) -> None:
+        for name in COLUMNS:
+            value = row.get(name)
+            if isinstance(value, (int, float)) and name not in ("step", "frames"):
+                writer.add_scalar(f"{row['part']}/{name}", value, row["frames"])
+        writer.flush()
+
+    return write
 
 
 def save_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -66,6 +66,11 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
             f"- driven on {valid['n_seeds']} validation roads: crashes {valid['crashes']} in {valid['km']:.1f} km, "
             f"{valid['mean_abs_lateral_offset_m']:.3f} m off the middle of the lane on average"
         )
+    if (answers := metrics.get("response")) and answers["n"]:
+        lines.append(
+            f"- beside the middle of its lane it steers back {answers['gain']:.2f} times as strongly as the expert, "
+            f"{answers['lag_s']:.2f} s late"
+        )
     if test := metrics.get("validation"):
         lines.append(
             f"- on {test['n_frames']:,} recorded frames: {test['rmse_curvature_per_m']:.5f} 1/m RMSE (a command of "

@@ -26,11 +26,12 @@ from driving.models.resume import PRETRAIN_RESUME_NAME, RESUME_NAME
 from driving.models.wiring import KINDS, WiringConfig
 from driving.online import END_OF_SEEDS, OnlineConfig, OnlineWindows
 from driving.pretraining import Places, PretrainConfig, pretrain_encoder
+from driving.response import response
 from driving.rollout import one_thread, rollout, totals
 from driving.settings import World, env_maker
 from driving.train import LR_PRETRAINED_ENCODER, TrainConfig, train
 from sim.errors import BadInputError, WorkerLostError
-from sim.files import write_text
+from sim.files import write_json, write_text
 from sim.processes import begin_work, portable, start, stop
 
 DEFAULT_WORLD = "lane/Procedural-v0"
@@ -158,6 +159,10 @@ class Training:
                 policy, source, config, self.out, validation, goes_on, on_step, closed_loop, on_row, device,
                 rows_before,
             )  # fmt: skip
+        if self.env is not None:
+            world = env_maker(self.env, self.env_options, self.validation_seconds)
+            metrics["response"] = response(policy, world, self.validation_seeds)
+            write_json(self.out / checkpoint.METRICS, metrics)
         (self.out / PRETRAIN_RESUME_NAME).unlink(missing_ok=True)
         write_text(self.out / CARD_NAME, model_card(policy, metrics, self.out.name, self.command))
         return metrics

@@ -2,14 +2,16 @@
 
 import csv
 import dataclasses
+import sys
 
 import pytest
 import torch
 
 from driving.data import AugmentConfig
-from driving.learning_curve import COLUMNS, LearningCurve, Validation, badness
+from driving.learning_curve import COLUMNS, LearningCurve, Validation, badness, tensorboard_writer
 from driving.models import checkpoint
 from driving.train import TrainConfig, train
+from sim.errors import BadInputError
 
 TINY = TrainConfig(
     n_steps=6, batch=3, window=4, n_warmup=1, checkpoint_every=2, log_every=4, augment=AugmentConfig(light=0.3)
@@ -115,3 +117,23 @@ def test_learning_curve_picture_of_few_rows(tmp_path):
     curve.draw()
     assert [(row["part"], row["frames"]) for row in rows_of(tmp_path)] == [("pictures", "64"), ("driving", "12")]
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_learning_curve_without_tensorboard_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BadInputError, match=r"pip install .liquid-lane\[tensorboard\]"):
+        tensorboard_writer(tmp_path)
+
+
+def test_learning_curve_rows_are_shown_by_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard", reason='needs pip install "liquid-lane[tensorboard]"')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write = tensorboard_writer(tmp_path)
+    for step in (1, 2):
+        write(
+            {"part": "driving", "step": step, "frames": 100 * step, "loss": 0.5 / step, "policy_crashes_per_km": None}
+        )
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert events.Tags()["scalars"] == ["driving/loss"]
+    assert [(e.step, e.value) for e in events.Scalars("driving/loss")] == [(100, 0.5), (200, 0.25)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from driving.commands.arguments import EnvOptionsOption, WorkersOption, check_se
 from driving.commands.options import configured, option_name, options_from
 from driving.console import live_table, print_table, progress_bar, shown, table_of
 from driving.data import AugmentConfig
+from driving.learning_curve import tensorboard_writer
 from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS
 from driving.models.wiring import KINDS
@@ -57,6 +59,7 @@ def train_(
         ),
     ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = AUTO,
+    tensorboard: Annotated[Path | None, typer.Option(help="Write the log there for TensorBoard as well.")] = None,
     verbose: Annotated[bool, typer.Option(help="Print every row of the log.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
     **given: Any,
@@ -98,19 +101,29 @@ def train_(
     check_seconds(training.online.episode_seconds)
     check_writable(out / "weights.safetensors")
     if seeds is not None:
-        _train_seeds(training, parse_seeds(seeds), workers or n_cores(), resume)
+        _train_seeds(training, parse_seeds(seeds), workers or n_cores(), resume, tensorboard)
         return
+    writers: list[Callable[[dict[str, Any]], None]] = []
+    if tensorboard is not None:
+        writers.append(tensorboard_writer(tensorboard))
+    if verbose:
+        writers.append(_print_row)
+
+    def on_row(row: dict[str, Any]) -> None:
+        for write in writers:
+            write(row)
+
     if threads:
         torch.set_num_threads(threads)
     bar, advance = progress_bar("training", training.config.n_steps)
     with bar:
-        metrics = training.run(resume, lambda step, loss: advance(), _print_row if verbose else lambda row: None)
+        metrics = training.run(resume, lambda step, loss: advance(), on_row)
     print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
     if validate:
         print_table("Validation", [metrics["validation"]])
 
 
-def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool) -> None:
+def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool, tensorboard: Path | None) -> None:
     """Train side by side, with one table of how far each is; the median seed becomes the policy itself."""
     if not training.validate_every:
         training = dataclasses.replace(training, validate_every=DEFAULT_VALIDATE_EVERY)
@@ -121,7 +134,11 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool)
         for seed, t in zip(seeds, trainings, strict=True)
     ]
 
+    writers = [tensorboard_writer(tensorboard / str(seed)) for seed in seeds] if tensorboard is not None else []
+
     def on_row(i: int, row: dict[str, Any]) -> None:
+        if writers:
+            writers[i](row)
         latest[i] = {"seed": seeds[i], **{name: row[name] for name in SHOWN if row.get(name) is not None}}
         live.update(table_of("Training", [{name: row.get(name, "") for name in ("seed", *SHOWN)} for row in latest]))
 
