@@ -11,6 +11,7 @@ from sim.appearance.section import CrossSection
 from sim.appearance.surface import HALF_WIDTH_M, N_D, N_S, TEXEL_D_M
 from sim.camera import Camera
 from sim.families import FAMILIES
+from sim.procedural_env import ProceduralEnv
 from sim.render import CAMERA_FORWARD_M, COLUMN_STEP_PX, Renderer, View
 from sim.road import Road, Segment, random_road, road_from_segments
 from sim.seasons import SEASONS
@@ -375,3 +376,22 @@ def test_render_draws_on_at_both_ends_of_the_road(renderer):
         view = renderer.draw(road, *pose(road, s_m))
         assert view.road_mask[60:, 95:105].all()
         assert view.picture.std() > 5
+
+
+def test_render_wet_road_that_fills_the_picture_mirrors_the_horizon_not_what_memory_held():
+    """Uphill the ground reaches the upper edge: no row stands above it, and none was drawn yet."""
+    env = ProceduralEnv(weather="rain", family="mountain", roadside=False)
+    env.reset(seed=2)
+    renderer = env._renderer
+    n_rows, width = renderer.camera.height_px, renderer.camera.width_px
+    s_m, d_m = np.meshgrid(np.linspace(30, 60, width), np.linspace(3, -3, n_rows))
+    coordinates = s_m.astype(np.float32), d_m.astype(np.float32)
+    forward_m, footprint_m = np.linspace(60.0, 3.0, n_rows), np.full((2, n_rows), 0.1)
+    pictures = []
+    for held in (0, 255):
+        picture = np.full((n_rows, width, 3), held, np.uint8)
+        classes, lane = np.zeros((n_rows, width), np.uint8), np.zeros((n_rows, width), bool)
+        renderer._atlas.draw(picture, classes, lane, *coordinates, forward_m, footprint_m)
+        pictures.append(picture)
+    np.testing.assert_array_equal(*pictures)
+    assert env.scene.atmosphere.wetness > 0

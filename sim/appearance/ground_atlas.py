@@ -161,8 +161,11 @@ def _draw(
             lane_mask[top + row, column] = in_lane
             class_map[top + row, column] = _LANE if in_lane and label == _ROAD else label
             if wetness > 0 and label >= _ROAD:
-                sky = picture[mirrored, column]
-                colour = mix(colour, spread_rgb(sky[0], sky[1], sky[2]), shine)
+                mirror = air  # where the ground fills the whole picture, nothing stands above it
+                if top > 0:
+                    sky = picture[mirrored, column]
+                    mirror = spread_rgb(sky[0], sky[1], sky[2])
+                colour = mix(colour, mirror, shine)
             colour = mix(colour, air, haze)
             for k in range(3):
                 picture[top + row, column, k] = channel(colour, k)
