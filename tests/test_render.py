@@ -384,7 +384,7 @@ def test_render_wet_road_that_fills_the_picture_mirrors_the_horizon_not_what_mem
     env.reset(seed=2)
     renderer = env._renderer
     n_rows, width = renderer.camera.height_px, renderer.camera.width_px
-    s_m, d_m = np.meshgrid(np.linspace(30, 60, width), np.linspace(3, -3, n_rows))
+    s_m, d_m = np.meshgrid(np.linspace(30, 60, width), np.linspace(0.5, -0.5, n_rows))
     coordinates = s_m.astype(np.float32), d_m.astype(np.float32)
     forward_m, footprint_m = np.linspace(60.0, 3.0, n_rows), np.full((2, n_rows), 0.1)
     pictures = []
