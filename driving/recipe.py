@@ -178,7 +178,9 @@ class Training:
         make_env = env_maker(self.env, self.env_options, PLACES_ROAD_S)
         seeds = range(self.online.first_seed, END_OF_SEEDS)
         with contextlib.closing(Places(make_env, self.pretrain, self.config, seeds)) as places:
-            run = self._world | {"policy": policy.config.to_dict()}
+            # Not the core's kind: one encoder and one seed give one first part, whatever comes behind it.
+            config = policy.config
+            run = self._world | {"encoder": config.encoder, "size_px": [config.height_px, config.width_px]}
             return pretrain_encoder(policy, places, self.pretrain, self.config, self.out, run, resume, on_row, device)
 
     @property
