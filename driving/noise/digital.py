@@ -100,22 +100,23 @@ def elastic_transform(frame: np.ndarray, severity: float, rng: np.random.Generat
     bent = cv2.warpAffine(
         frame, cv2.getAffineTransform(points, moved), (width, height), borderMode=cv2.BORDER_REFLECT_101
     )
-    v, u = np.mgrid[:height, :width].astype(np.float32)
-    return cv2.remap(
-        bent, u + strength * _field(rng, height, width, sigma), v + strength * _field(rng, height, width, sigma),
-        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101,
-    )  # fmt: skip
+    places = _field(rng, height, width, sigma)
+    places *= np.float32(strength)
+    places[..., 0] += np.arange(width, dtype=np.float32)
+    places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    return cv2.remap(bent, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _field(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
-    """White noise in [-1, 1] under a Gaussian of ``sigma`` pixels, (H, W); a wide one is made small and enlarged."""
+    """Twice white noise in [-1, 1] under a Gaussian of ``sigma`` pixels, (H, W, 2); a wide one is made small and
+    enlarged."""
     smaller = max(1, int(sigma / 2))
-    rows, columns = -(-height // smaller) + 1, -(-width // smaller) + 1
-    noise = (2 * rng.random((rows, columns), dtype=np.float32) - 1) / np.float32(
+    rows, columns = -(-height // smaller), -(-width // smaller)
+    noise = (2 * rng.random((rows, columns, 2), dtype=np.float32) - 1) / np.float32(
         smaller
     )  # the mean of so many each way
     field = cv2.GaussianBlur(noise, (0, 0), max(sigma / smaller, 0.05), borderType=cv2.BORDER_REFLECT_101)
-    return cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+    return field if smaller == 1 else cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 KINDS = (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from driving.noise.draws import at, lasting, plasma, seed_of, smooth_noise, to_uint8
+from driving.noise.draws import at, lasting, normal, plasma, seed_of, smooth_noise, to_uint8
 from driving.noise.kind import HENDRYCKS_PX, Kind, hendrycks
 
 
@@ -82,14 +82,14 @@ def snow(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.nda
     scale = height / HENDRYCKS_PX
     cell_px = max(zoom * scale, 1.0)
     rows, columns = math.ceil(height / cell_px), math.ceil(width / cell_px)
-    flakes = (mean + spread * rng.standard_normal((rows, columns), dtype=np.float32)).astype(np.float32)
+    flakes = np.float32(mean) + np.float32(spread) * normal(rng, (rows, columns))
     flakes = np.clip(cv2.resize(flakes, (width, height), interpolation=cv2.INTER_LINEAR), 0.0, 1.0)
     flakes[flakes < least] = 0.0
     flakes = cv2.filter2D(flakes, -1, _streak(radius * scale, sigma * scale, rng.uniform(-135, -45)))
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-    whiter = np.maximum(frame, 1.5 * grey + 127.5)
-    both = 255.0 * (flakes + flakes[::-1, ::-1])[..., None]
-    return to_uint8(np.float32(kept) * frame + np.float32(1 - kept) * whiter + both)
+    grey = cv2.LUT(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), to_uint8(1.5 * np.arange(256) + 127.5))
+    whiter = cv2.max(frame, cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+    both = cv2.convertScaleAbs(flakes + flakes[::-1, ::-1], alpha=255.0)
+    return cv2.add(cv2.addWeighted(frame, kept, whiter, 1 - kept, 0.0), cv2.cvtColor(both, cv2.COLOR_GRAY2RGB))
 
 
 def _streak(reach_px: float, sigma_px: float, angle_deg: float) -> np.ndarray:
@@ -100,6 +100,10 @@ def _streak(reach_px: float, sigma_px: float, angle_deg: float) -> np.ndarray:
         u, v = (n + i * f(math.radians(angle_deg)) for f in (math.cos, math.sin))
         kernel[round(v), round(u)] += math.exp(-0.5 * (i / max(sigma_px, 0.1)) ** 2)
     return kernel / kernel.sum()
+
+
+_N_NEAR = 4
+"""Brightnesses of streaks, by how near they are."""
 
 
 def rain(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
@@ -115,10 +119,13 @@ def rain(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.nda
     layer = np.zeros((height, width), np.uint8)
     slant = lasting(rng).uniform(-0.25, 0.25)
     length_px = height * 0.08 * (1 + 0.25 * math.log1p(severity))
-    starts = rng.random((n_streaks, 3))
-    for u, v, size in starts:
-        left, top, reach = int(u * width), int(v * height), (0.5 + size) * length_px
-        cv2.line(layer, (left, top), (round(left + slant * reach), round(top + reach)), int(90 + 90 * size), 1)
+    tops = rng.random((n_streaks, 2)) * (width, height)
+    size = np.sort(rng.random(n_streaks))  # the nearest last
+    reach = ((0.5 + size) * length_px)[:, None] * (slant, 1.0)
+    streaks = np.stack([tops, tops + reach], axis=1).astype(np.int32)  # (n, 2, 2)
+    for near in range(_N_NEAR):
+        some = (size * _N_NEAR).astype(int) == near
+        cv2.polylines(layer, list(streaks[some]), False, 90 + 90 * (near + 0.5) / _N_NEAR)
     veil = 1.0 - math.exp(-severity / 150.0)
     softened = cv2.blur(layer, (1, 3)).astype(np.float32)[..., None] / 255.0
     dimmed = frame + np.float32(veil) * (np.float32(150.0) - frame)
