@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from driving.models.policy import Policy
+from driving.attack import attack
+from driving.models.policy import Policy, to_tensor
 from driving.models.stepper import Stepper
+from driving.noise.adversary import Adversary
 from sim.episode_workers import Crew, GroupResult, Watcher, drive_episodes
 from sim.episodes import EpisodeLog, EpisodePlan, Instant
 from sim.injection import MakeInjection
@@ -43,11 +45,28 @@ class PolicyActor:
             if instant.injection is not None:
                 before[k] = instant.injection.remember(before[k], instant.info["dt_s"])
         dt_s = np.array([instant.dt_s for instant in instants], np.float32)
+        self._attack(instants, before, dt_s)
         commands, after = self._stepper.step(np.stack([i.frame for i in instants]), before, dt_s)
         self.state[runs] = after
         for k, instant in enumerate(instants):
             instant.curvature_per_m = float(commands[k])
             instant.state_before, instant.state = before[k], after[k]
+
+    def _attack(self, instants: Sequence[Instant], state: torch.Tensor, dt_s: np.ndarray) -> None:
+        """Change the pictures of those episodes that have an adversary."""
+        for n_steps in sorted({i.injection.n_steps for i in instants if isinstance(i.injection, Adversary)}):
+            against = [(k, i, i.injection) for k, i in enumerate(instants) if isinstance(i.injection, Adversary)]
+            against = [one for one in against if one[2].n_steps == n_steps and one[2].limit > 0]
+            if not against:
+                continue
+            rows = [k for k, _, _ in against]
+            limit, direction = (
+                torch.tensor([getattr(a, name) for _, _, a in against]) for name in ("limit", "direction")
+            )
+            frames = to_tensor(np.stack([instant.frame for _, instant, _ in against]))
+            changed = attack(self.policy, frames, state[rows], torch.from_numpy(dt_s[rows]), limit, direction, n_steps)
+            for (_, instant, _), frame in zip(against, changed.movedim(-3, -1).numpy(), strict=True):
+                instant.frame = np.ascontiguousarray(frame)
 
 
 def one_thread() -> None:

@@ -92,7 +92,7 @@ def see(name, severity, frame, seed=0):
 
 def test_noise_has_the_fifteen_standard_kinds_and_every_group():
     assert {name for name, kind in KINDS.items() if kind.unit == HENDRYCKS_UNIT} == FIFTEEN
-    groups = {"sensor", "blur", "digital", "weather", "occlusion", "geometry", "time", "actuator", "state"}
+    groups = {"sensor", "blur", "digital", "weather", "occlusion", "geometry", "time", "actuator", "state", "adversary"}
     assert {kind.group for kind in KINDS.values()} == groups
 
 
@@ -633,8 +633,9 @@ def test_noise_wrapper_sums_the_reward_over_lost_pictures_and_tells_the_time():
 def test_noise_wrapper_refuses_what_it_cannot_disturb():
     with pytest.raises(BadInputError, match="uint8 pictures"):
         Noisy(gymnasium.make("CartPole-v1"), "fog:1")
-    with pytest.raises(BadInputError, match="memory"):
-        Noisy(lane_env(), "state_burst:0.1")
+    for name in ("state_burst:0.1", "fgsm:1"):
+        with pytest.raises(BadInputError, match="needs the network"):
+            Noisy(lane_env(), name)
     with pytest.raises(BadInputError, match="expected one of"):
         Noisy(lane_env(), "smog:1")
 

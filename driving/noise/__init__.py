@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driving.noise import actuator, blur, digital, geometry, memory, occlusion, sensor, timing, weather
+from driving.noise import actuator, adversary, blur, digital, geometry, memory, occlusion, sensor, timing, weather
 from driving.noise.kind import HENDRYCKS_UNIT, LEVELS, Corruption, Kind
 from sim.errors import BadInputError
 from sim.injection import Injection
 
-_GROUPS = (sensor, blur, digital, weather, occlusion, geometry, timing, actuator, memory)
+_GROUPS = (sensor, blur, digital, weather, occlusion, geometry, timing, actuator, memory, adversary)
 KINDS: dict[str, Kind] = {kind.name: kind for group in _GROUPS for kind in group.KINDS}
 STREAM = 7
 """Key of the noise's random stream beside the episode's seed."""

@@ -18,7 +18,7 @@ class Noisy(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray], g
     Pictures that are lost are not shown: the action is held, the rewards of that time are summed, and the episode
     goes on to the next picture that comes through. ``info["dt_s"]`` is what a driver is told of the time.
 
-    Noise in a network's memory needs the network, and cannot be had here.
+    Noise in a network's memory and adversaries need the network, and cannot be had here.
 
     Args:
         env: to be disturbed.
@@ -39,8 +39,8 @@ class Noisy(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray], g
             raise BadInputError(f"noise: expected an environment of uint8 pictures (H, W, 3), got {space}")
         if not isinstance(action, gymnasium.spaces.Box) or action.shape != (1,):
             raise BadInputError(f"noise: expected an environment with one continuous action, got {action}")
-        if self.noise is not None and self.noise.kind.group == "state":
-            raise BadInputError(f"noise: {self.noise.name} disturbs a network's memory, which is not seen here")
+        if self.noise is not None and self.noise.kind.group in ("state", "adversary"):
+            raise BadInputError(f"noise: {self.noise.name} needs the network, which is not seen here")
         self._dt_s, self._limits = dt_s, (float(action.low[0]), float(action.high[0]))
         self._injection = Injection()
 
