@@ -187,6 +187,7 @@ MAY_IMPORT = {
         "driving.noise",
         "driving.rollout",
         "driving.settings",
+        "sim.conventions",
         "sim.episode_workers",
         "sim.episodes",
         "sim.files",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,19 +39,23 @@ class Drives:
     def kinds(self) -> dict[str, list[str]]:
         """Policies of each kind."""
         kinds: dict[str, list[str]] = {}
-        for name in dict.fromkeys(key.policy for key in self.rows):
-            kinds.setdefault(kind_of(name), []).append(name)
+        for policy in dict.fromkeys(policy for policy, _ in self._by_condition):
+            kinds.setdefault(kind_of(policy), []).append(policy)
         return kinds
 
     def conditions(self) -> list[str]:
-        return list(dict.fromkeys(condition_of(key) for key in self.rows))
+        return list(dict.fromkeys(condition for _, condition in self._by_condition))
+
+    @functools.cached_property
+    def roads(self) -> dict[int, int]:
+        """Place of each road among all."""
+        return {seed: j for j, seed in enumerate(sorted({key.seed for key in self.rows}))}
 
     def outcomes(self, kind: str, condition: str) -> Outcomes:
         """Of a kind of network under a condition; episodes that are missing or failed to run are NaN."""
         policies = self.kinds()[kind]
-        roads = sorted({key.seed for key in self.rows})
-        place = {name: i for i, name in enumerate(policies)}, {seed: j for j, seed in enumerate(roads)}
-        crashed = np.zeros((len(policies), len(roads)))
+        place = {name: i for i, name in enumerate(policies)}, self.roads
+        crashed = np.zeros((len(policies), len(self.roads)))
         km = np.full(crashed.shape, math.nan)
         for key, row in self._of(policies, condition):
             if row.error is None:
@@ -59,9 +64,14 @@ class Drives:
         return Outcomes(crashed, km)
 
     def _of(self, policies: Sequence[str], condition: str) -> list[tuple[Key, Row]]:
-        return [
-            (key, row) for key, row in self.rows.items() if key.policy in policies and condition_of(key) == condition
-        ]
+        return [pair for policy in policies for pair in self._by_condition.get((policy, condition), ())]
+
+    @functools.cached_property
+    def _by_condition(self) -> dict[tuple[str, str], list[tuple[Key, Row]]]:
+        found: dict[tuple[str, str], list[tuple[Key, Row]]] = {}
+        for key, row in self.rows.items():
+            found.setdefault((key.policy, condition_of(key)), []).append((key, row))
+        return found
 
     def mean_of(self, kind: str, condition: str, what: str) -> float | None:
         """Mean of a column of ``Row`` over the episodes that have it."""
@@ -91,19 +101,18 @@ def table(drives: Drives) -> list[dict[str, Any]]:
     for condition in drives.conditions():
         for kind, policies in drives.kinds().items():
             outcomes = drives.outcomes(kind, condition)
-            rate = crash_rate(outcomes)
-            n_drives = int((~np.isnan(outcomes.km)).sum())
+            rate, totals = crash_rate(outcomes), outcomes.totals()
             rows.append(
                 {
                     "noise": condition,
                     "network": kind,
                     "n_trainings": len(policies),
-                    "n_drives": n_drives,
-                    "n_errors": outcomes.km.size - n_drives,
-                    "crashes": outcomes.n_crashes,
-                    "km": round(outcomes.total_km, 3),
+                    "n_drives": int(totals.drives),
+                    "n_errors": outcomes.km.size - int(totals.drives),
+                    "crashes": int(totals.crashes),
+                    "km": round(float(totals.km), 3),
                     **_interval("crashes_per_km", rate),
-                    "failed_share": _number(outcomes.failed_share()),
+                    "failed_share": _number(float(totals.failed_share())),
                     "mean_abs_offset_m": _number(drives.mean_of(kind, condition, "mean_abs_offset_m")),
                     "rms_lateral_acceleration_mps2": _number(
                         drives.mean_of(kind, condition, "rms_lateral_acceleration_mps2")
@@ -170,7 +179,7 @@ def corruption_errors(drives: Drives, reference: str) -> dict[str, float | None]
         shares: dict[str, list[float]] = {}
         for condition in drives.conditions():
             if condition != CLEAN:
-                share = drives.outcomes(kind, condition).failed_share()
+                share = float(drives.outcomes(kind, condition).totals().failed_share())
                 shares.setdefault(condition.rpartition(":")[0], []).append(0.0 if math.isnan(share) else share)
         return shares
 

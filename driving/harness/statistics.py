@@ -9,14 +9,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from sim.conventions import FloatOrArray
 
 N_RESAMPLES = 2000
 LEVEL = 0.05
 HOLDS, DOES_NOT_HOLD, CANNOT_BE_TOLD = "holds", "does not hold", "cannot be told"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over drives; numbers, or arrays (n_resamples,) of them."""
+
+    crashes: FloatOrArray
+    km: FloatOrArray
+    drives: FloatOrArray
+
+    def rate(self) -> Any:
+        """Crashes a km; NaN without a way."""
+        return _over(self.crashes, self.km)
+
+    def failed_share(self) -> Any:
+        """Of the drives."""
+        return _over(self.crashes, self.drives)
+
+
+def _over(a: FloatOrArray, b: FloatOrArray) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(a, b)[()]
 
 
 @dataclass(frozen=True)
@@ -34,27 +59,19 @@ class Outcomes:
         if self.crashed.shape != self.km.shape or self.crashed.ndim != 2:
             raise ValueError(f"expected two arrays (trainings, roads), got {self.crashed.shape} and {self.km.shape}")
 
-    @property
-    def n_crashes(self) -> int:
-        return int(np.nansum(np.where(np.isnan(self.km), 0, self.crashed)))
-
-    @property
-    def total_km(self) -> float:
-        return float(np.nansum(self.km))
-
-    def rate(self) -> float:
-        """Crashes a km; NaN without a way."""
-        return self.n_crashes / self.total_km if self.total_km > 0 else math.nan
-
-    def failed_share(self) -> float:
-        """Of the drives."""
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         there = ~np.isnan(self.km)
-        return float(self.crashed[there].mean()) if there.any() else math.nan
+        return np.where(there, self.crashed, 0.0), np.where(there, self.km, 0.0), there.astype(float)
 
-    def taken(self, trainings: np.ndarray, roads: np.ndarray) -> Outcomes:
-        """Those of some trainings and roads, with repetition."""
-        place = np.ix_(trainings, roads)
-        return Outcomes(self.crashed[place], self.km[place])
+    def totals(self) -> Totals:
+        """Of all drives."""
+        return Totals(*(float(part.sum()) for part in self._parts()))
+
+    def resampled(self, roads: np.ndarray, rng: np.random.Generator) -> Totals:
+        """Of resamples: ``roads`` (n_resamples, n_roads) says how often each holds a road; trainings are drawn here."""
+        n = len(self.km)
+        trainings = rng.multinomial(n, np.full(n, 1 / n), size=len(roads)).astype(float)
+        return Totals(*(((trainings @ part) * roads).sum(axis=1) for part in self._parts()))
 
 
 @dataclass(frozen=True)
@@ -69,46 +86,40 @@ class Estimate:
         return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
-def bootstrap(
-    figure: Callable[..., float], *samples: Outcomes, seed: int = 0, n_resamples: int = N_RESAMPLES
-) -> Estimate:
-    """A figure of one or several outcomes on the same roads, and its interval over roads and trainings.
+def resamples(*samples: Outcomes, seed: int = 0, n_resamples: int = N_RESAMPLES) -> list[Totals]:
+    """Totals of each sample in resamples of roads and trainings.
 
     The roads are drawn once for all samples, which makes it paired; the trainings of each sample on their own.
-    Resamples in which the figure is no number are left out.
     """
     rng = np.random.default_rng(seed)
     n_roads = samples[0].km.shape[1]
     if any(sample.km.shape[1] != n_roads for sample in samples):
         raise ValueError(f"expected the same roads, got {[sample.km.shape[1] for sample in samples]}")
-    values = np.empty(n_resamples)
-    for i in range(n_resamples):
-        roads = rng.integers(n_roads, size=(n_roads,))
-        drawn = [s.taken(rng.integers(len(s.km), size=(len(s.km),)), roads) for s in samples]
-        values[i] = figure(*drawn)
-    values = values[~np.isnan(values)]
-    value = figure(*samples)
-    if not len(values):
+    roads = rng.multinomial(n_roads, np.full(n_roads, 1 / n_roads), size=n_resamples).astype(float)
+    return [sample.resampled(roads, rng) for sample in samples]
+
+
+def interval(value: float, resampled: np.ndarray) -> Estimate:
+    """95 % of the resamples' figures; those that are no number are left out, infinite ones stay what they are."""
+    known = resampled[~np.isnan(resampled)]
+    if not len(known):
         return Estimate(value, math.nan, math.nan)
-    low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")  # infinite ratios stay what they are
+    low, high = np.quantile(known, [0.025, 0.975], method="inverted_cdf")
     return Estimate(value, float(low), float(high))
 
 
 def crash_rate(outcomes: Outcomes, seed: int = 0) -> Estimate:
     """Crashes a km with its interval; without any crash the upper end is that of a Poisson number, 3.69 / km."""
-    if outcomes.n_crashes == 0:
-        return Estimate(0.0, 0.0, -math.log(0.025) / outcomes.total_km) if outcomes.total_km > 0 else Estimate(
-            math.nan, math.nan, math.nan
-        )  # fmt: skip
-    return bootstrap(Outcomes.rate, outcomes, seed=seed)
+    totals = outcomes.totals()
+    if totals.km > 0 and totals.crashes == 0:
+        return Estimate(0.0, 0.0, -math.log(0.025) / float(totals.km))
+    (resampled,) = resamples(outcomes, seed=seed)
+    return interval(float(totals.rate()), resampled.rate())
 
 
-def rate_ratio(one: Outcomes, other: Outcomes) -> float:
+def rate_ratio(one: Totals, other: Totals) -> Any:
     """Crashes a km of one, over that of the other: infinite where only the other has none, NaN where both have none."""
-    a, b = one.rate(), other.rate()
-    if b > 0:
-        return a / b
-    return math.inf if a > 0 else math.nan
+    return _over(one.rate(), other.rate())
 
 
 @dataclass(frozen=True)
@@ -131,27 +142,20 @@ class Comparison:
 
 def compare(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 0) -> Comparison:
     """Has ``one`` at most ``at_most`` times the crashes a km of ``other`` on the same roads?"""
-    rng = np.random.default_rng(seed)
-    n_roads = one.km.shape[1]
-    ratios = []
-    for _ in range(N_RESAMPLES):
-        roads = rng.integers(n_roads, size=(n_roads,))
-        a, b = (s.taken(rng.integers(len(s.km), size=(len(s.km),)), roads) for s in (one, other))
-        ratios.append(rate_ratio(a, b))
-    known = np.array([ratio for ratio in ratios if not math.isnan(ratio)])
-    value = rate_ratio(one, other)
+    ratios = rate_ratio(*resamples(one, other, seed=seed))
+    known = ratios[~np.isnan(ratios)]
+    ratio = interval(float(rate_ratio(one.totals(), other.totals())), ratios)
     if not len(known):
-        return Comparison(Estimate(value, math.nan, math.nan), 1.0, CANNOT_BE_TOLD, None)
-    low, high = (float(q) for q in np.quantile(known, [0.025, 0.975], method="inverted_cdf"))
+        return Comparison(ratio, 1.0, CANNOT_BE_TOLD, None)
     beyond = min(np.mean(known >= at_most), np.mean(known <= at_most))
     p = min(1.0, 2.0 * (float(beyond) * len(known) + 1) / (len(known) + 1))
     p = max(p, swap_test(one, other, at_most, seed))
-    verdict = HOLDS if high < at_most else DOES_NOT_HOLD if low > at_most else CANNOT_BE_TOLD
+    verdict = HOLDS if ratio.high < at_most else DOES_NOT_HOLD if ratio.low > at_most else CANNOT_BE_TOLD
     verdict = verdict if p < LEVEL else CANNOT_BE_TOLD
     needed = None
     if verdict == CANNOT_BE_TOLD:
-        needed = drives_needed(value, at_most, low, high, int((~np.isnan(one.km)).sum()))
-    return Comparison(Estimate(value, low, high), p, verdict, needed)
+        needed = drives_needed(ratio.value, at_most, ratio.low, ratio.high, int(one.totals().drives))
+    return Comparison(ratio, p, verdict, needed)
 
 
 def swap_test(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 0) -> float:
@@ -162,9 +166,9 @@ def swap_test(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 
     """
     rates = []
     for sample in (one, other):
-        there = ~np.isnan(sample.km)
+        there, totals = ~np.isnan(sample.km), sample.totals()
         crashes = np.where(there, sample.crashed, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)  # (roads,)
-        rates.append(crashes / max(sample.total_km / max(there.sum(), 1), 1e-9))
+        rates.append(crashes / max(totals.km / max(totals.drives, 1), 1e-9))
     gap = rates[0] - at_most * rates[1]
     gap = gap[np.abs(gap) > 1e-12]
     if not len(gap):
@@ -218,10 +222,9 @@ def half_fail(severities: Sequence[float], outcomes: Sequence[Outcomes], seed: i
     1972), as more of a disturbance is not less of one.
     """
 
-    def figure(*samples: Outcomes) -> float:
-        return _crossing(severities, [sample.failed_share() for sample in samples])
-
-    return bootstrap(figure, *outcomes, seed=seed)
+    shares = np.stack([np.asarray(totals.failed_share()) for totals in resamples(*outcomes, seed=seed)], axis=1)
+    value = _crossing(severities, [float(sample.totals().failed_share()) for sample in outcomes])
+    return interval(value, np.array([_crossing(severities, row) for row in shares.tolist()]))
 
 
 def _crossing(severities: Sequence[float], shares: Sequence[float], level: float = 0.5) -> float:
