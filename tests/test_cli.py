@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from driving.cli import COMMANDS, _spread, load_command, main
 from driving.commands.arguments import parse_seeds
+from driving.harness.reproduce import Plan
 from driving.online import OnlineWindows
 from driving.settings import parse_env_options, parse_vary
 from sim import drive as drive_io
@@ -560,6 +561,19 @@ def test_cli_stress_writes_rows_figures_and_a_table(succeeds, fails, saved_polic
     assert "8 rows" in succeeds(*given)  # driven already
     assert "expected one of" in fails(*given, "--against", "nobody")
     assert "got 'smog'" in fails(*given, "--noises", "smog")
+
+
+def test_cli_reproduce_drives_looks_inside_and_writes(succeeds, fails, saved_policies, tmp_path, monkeypatch):
+    tiny = Plan(range(1000, 1002), 0.5, range(1000, 1001), 1.5)
+    monkeypatch.setattr("driving.commands.stressing.QUICK", tiny)
+    given = ("reproduce", "--quick", "--out", tmp_path / "out", "--workers", 1)
+    text = succeeds(*given, "--policies", saved_policies["ltc"], saved_policies["lstm"])
+    assert "A first answer" in text
+    figures = json.loads((tmp_path / "out" / "figures.json").read_text())
+    assert figures["quick"] is True
+    assert len(figures["inside"]) == 2 * 4
+    assert "What was published" in (tmp_path / "out" / "report.html").read_text()
+    assert "liquid network and another kind" in fails(*given, "--policies", saved_policies["lstm"])
 
 
 @pytest.mark.parametrize("noise", ["smog:1", "gaussian", "gaussian:much", "gaussian:-0.1", "gaussian:nan", "blur:1e9"])

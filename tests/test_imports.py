@@ -183,6 +183,9 @@ MAY_IMPORT = {
     "driving.noise.sheet": {"driving.noise", "sim.files", "sim.procedural_env"},
     "driving.video": {"driving.models.wiring", "sim.files"},
     "driving.harness": {
+        "driving.attention",
+        "driving.compare",
+        "driving.insight",
         "driving.models",
         "driving.noise",
         "driving.rollout",
@@ -191,6 +194,7 @@ MAY_IMPORT = {
         "sim.episode_workers",
         "sim.episodes",
         "sim.files",
+        "sim.lane_env",
     },
     "driving.report": {"driving.noise", "sim.files"},
     "driving.insight": {"driving.models", "driving.rollout", "sim.conventions", "sim.episodes", "sim.lane_env"},

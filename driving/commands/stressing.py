@@ -1,4 +1,4 @@
-"""``stress``: policies under noises, an episode a row."""
+"""``stress``: policies under noises, an episode a row; ``reproduce``: the published experiment."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from driving.commands.arguments import (
 )
 from driving.console import print_table, progress_bar
 from driving.harness.figures import CLEAN, Drives, all_figures, kind_of
+from driving.harness.reproduce import FULL, NOISES, QUICK, claims, cores_of, inside_of_all, json_of
 from driving.harness.store import EpisodeStore, Key, Row
 from driving.harness.sweep import Sweep, load_policies, run_sweep
 from driving.noise import parse_noises
@@ -31,6 +32,7 @@ from sim.files import write_json, write_text
 from sim.processes import n_cores
 
 FIGURES_NAME = "figures.json"
+DEFAULT_POLICIES = ("ltc19", "lstm64")
 
 
 def stress(
@@ -65,16 +67,61 @@ def stress(
     if json_path is not None:
         check_writable(json_path)
     keys = sweep.keys()
-    with contextlib.closing(EpisodeStore(out)) as store:
-        _drive(sweep, store, workers or n_cores(), keys)
-        store.write_csv(keys)
-        rows = store.rows(keys)
+    rows = _driven(sweep, out, workers or n_cores(), keys)
     figures = {"command": _words(policies, noises, env, seeds, seconds), **all_figures(Drives(rows), reference)}
-    write_json(out / FIGURES_NAME, figures)
-    write_text(out / REPORT_NAME, stress_page(figures, _pictures(sweep)))
+    _write(figures, sweep, out)
     if json_path is not None:
         write_json(json_path, figures)
     _show(figures, rows, out)
+
+
+def reproduce(
+    out: Annotated[Path, typer.Option(help="Folder of the experiment; the same one again goes on.")],
+    policies: Annotated[
+        list[str] | None, typer.Option("--policies", help="Folders or names; default: all shipped seeds of both.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A first answer in about ten minutes on two cores.")] = False,
+    workers: WorkersOption = None,
+) -> None:
+    """The published experiment on noise: crashes, attention maps and neurons under Gaussian noise, and its claims.
+
+    Example: liquid-lane reproduce --quick --out experiments/noise
+    """
+    plan = QUICK if quick else FULL
+    networks = load_policies(policies or DEFAULT_POLICIES)
+    cores = cores_of(networks)
+    if "ltc" not in cores.values() or len(cores) < 2:
+        raise BadInputError(f"reproduce: expected a liquid network and another kind, got {', '.join(cores)}")
+    env = "lane/Procedural-v0"
+    sweep = Sweep(networks, env, NOISES, plan.seeds, plan.seconds)
+    n_workers, keys = workers or n_cores(), sweep.keys()
+    drives = Drives(_driven(sweep, out, n_workers, keys))
+    bar, advance = progress_bar("looking inside", len(networks) * len(NOISES))
+    with bar:
+        inside = inside_of_all(networks, env_maker(env, {}, plan.looking_seconds), plan, n_workers, advance)
+    reference = next(kind for kind, core in reversed(cores.items()) if core != "ltc")
+    found = claims(drives, inside, cores)
+    command = (
+        f"liquid-lane reproduce --policies {' '.join(policies or DEFAULT_POLICIES)}{' --quick' * quick} --out {out}"
+    )
+    figures = {"command": command, "quick": quick, "claims": found, "inside": json_of(inside)}
+    figures |= all_figures(drives, reference)
+    _write(figures, sweep, out)
+    title = "A first answer (--quick)" if quick else "The published claims"
+    print_table(title, found)
+    print(f"See {out / REPORT_NAME}")
+
+
+def _driven(sweep: Sweep, out: Path, n_workers: int, keys: list[Key]) -> dict[Key, Row]:
+    with contextlib.closing(EpisodeStore(out)) as store:
+        _drive(sweep, store, n_workers, keys)
+        store.write_csv(keys)
+        return store.rows(keys)
+
+
+def _write(figures: dict[str, Any], sweep: Sweep, out: Path) -> None:
+    write_json(out / FIGURES_NAME, figures)
+    write_text(out / REPORT_NAME, stress_page(figures, _pictures(sweep)))
 
 
 def _pictures(sweep: Sweep) -> dict[str, np.ndarray]:

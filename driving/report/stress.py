@@ -34,7 +34,7 @@ def stress_page(figures: Figures, pictures: Mapping[str, np.ndarray] | None = No
     networks = list(dict.fromkeys(row["network"] for row in figures["table"]))
     key = "".join(f'<span class="k{i % COLOURS}">{escape(name)}</span>' for i, name in enumerate(networks))
     body = f"""<p class="finding">{"<br>".join(escape(line) for line in findings(figures))}</p>
-<h2>Which drives failed</h2>
+{_claims(figures)}<h2>Which drives failed</h2>
 <p class="note">Share of the drives that left the lane. Every network saw the same roads with the same noise.</p>
 {_heat_map(figures, networks)}
 <h2>More and more of it</h2>
@@ -83,6 +83,20 @@ def findings(figures: Figures) -> list[str]:
         if network != reference and error is not None:
             lines.append(f"Averaged over noises, {network} failed {error:.0f} % as often as {reference}.")
     return lines or ["Nothing was driven."]
+
+
+def _claims(figures: Figures) -> str:
+    """The published claims, on the page of an experiment that has them."""
+    if not figures.get("claims"):
+        return ""
+    first = '<p class="note">A first answer from few drives (<code>--quick</code>).</p>' if figures["quick"] else ""
+    head = ("claim", "noise", "published", "here", "verdict")
+    rows = [
+        (row["claim"], noise_title("none" if row["noise"] == CLEAN else row["noise"]), row["published"], row["here"],
+         row["verdict"])
+        for row in figures["claims"]
+    ]  # fmt: skip
+    return f"<h2>What was published</h2>{first}{table(head, rows, n_words=5)}"
 
 
 def _rate(row: Figures) -> str:
