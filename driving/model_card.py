@@ -43,6 +43,7 @@ def model_card(policy: Policy, metrics: Mapping[str, Any], name: str, command: s
         "## Training",
         "",
         f"- data: {_data(metrics)}",
+        *_first_part(metrics),
         f"- seed {config['seed']}; {config['n_steps']:,} steps of {config['batch']} windows of {config['window']} "
         f"frames, {metrics['train_seconds'] / 60:.0f} minutes",
     ]
@@ -50,6 +51,13 @@ def model_card(policy: Policy, metrics: Mapping[str, Any], name: str, command: s
         lines += ["", "```sh", command, "```"]
     lines += ["", "## What it does", "", *_figures(metrics), "", "## Limits", "", *LIMITS.splitlines(), ""]
     return "\n".join(lines)
+
+
+def _first_part(metrics: Mapping[str, Any]) -> list[str]:
+    first = metrics.get("pretraining")
+    if not first or not first["n_pictures"]:
+        return []
+    return [f"- first the encoder alone, {first['n_pictures']:,} single pictures of random places"]
 
 
 def _data(metrics: Mapping[str, Any]) -> str:

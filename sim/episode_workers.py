@@ -85,7 +85,7 @@ def drive_episodes(
     if not plans or not all(plan.seconds > 0 for plan in plans):
         least = min((plan.seconds for plan in plans), default=0)
         raise BadInputError(f"drive: expected at least one seed and a time above 0 s, got {len(plans)} and {least:g} s")
-    with contextlib.closing(_Cockpit()) as cockpit:
+    with contextlib.closing(Cockpit()) as cockpit:
         limit = cockpit.n_worlds_allowed(crew)
         n_together = min(max(math.ceil(len(plans) / N_GROUPS), MIN_TOGETHER), limit or MAX_TOGETHER, MAX_TOGETHER)
         groups = [plans[first : first + n_together] for first in range(0, len(plans), n_together)]
@@ -121,7 +121,7 @@ def drive_tasks(
     if min(n_workers, len(tasks)) > 1:
         yield from _in_workers(tasks, min(n_workers, len(tasks)), on_seconds)
         return
-    with contextlib.closing(_Cockpit()) as cockpit:
+    with contextlib.closing(Cockpit()) as cockpit:
         for i, task in enumerate(tasks):
             try:
                 result: GroupResult | BaseException = cockpit.drive(task.crew, task.plans, on_seconds)
@@ -130,7 +130,7 @@ def drive_tasks(
             yield i, result
 
 
-class _Cockpit:
+class Cockpit:
     """The worlds and the actor of one process, made as they are needed and used again by the next of their kind."""
 
     def __init__(self) -> None:
@@ -283,10 +283,7 @@ def _work(pipe: Connection) -> None:
     """A worker's life: drive what comes, until the pipe is closed."""
     begin_work()
     crew: Crew | None = None
-    with (
-        contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError),
-        contextlib.closing(_Cockpit()) as cockpit,
-    ):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), contextlib.closing(Cockpit()) as cockpit:
         while True:
             what, given = pipe.recv()
             if what == "crew":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,11 @@ from driving.commands.arguments import (
     parse_seeds,
 )
 from driving.console import print_table, progress_bar
+from driving.harness.cluster import connect, drive_tasks_on
 from driving.harness.figures import CLEAN, Drives, all_figures, kind_of
 from driving.harness.reproduce import FULL, NOISES, QUICK, claims, cores_of, inside_of_all, json_of
 from driving.harness.store import EpisodeStore, Key, Row
-from driving.harness.sweep import Sweep, load_policies, run_sweep
+from driving.harness.sweep import Drive, Sweep, load_policies, run_sweep
 from driving.noise import parse_noises
 from driving.report import REPORT_NAME
 from driving.report.stress import stress_page
@@ -49,6 +51,9 @@ def stress(
         str | None, typer.Option(help="Network that the others are compared with; default: the last one named.")
     ] = None,
     workers: WorkersOption = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Drive on the Ray cluster at this address; auto finds one, local begins one.")
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Drive policies on the same roads under noises; every episode is a row of OUT/episodes.csv.
@@ -67,7 +72,7 @@ def stress(
     if json_path is not None:
         check_writable(json_path)
     keys = sweep.keys()
-    rows = _driven(sweep, out, workers or n_cores(), keys)
+    rows = _driven(sweep, out, workers or n_cores(), keys, partial(drive_tasks_on, connect(ray)) if ray else None)
     figures = {"command": _words(policies, noises, env, seeds, seconds), **all_figures(Drives(rows), reference)}
     _write(figures, sweep, out)
     if json_path is not None:
@@ -112,9 +117,9 @@ def reproduce(
     print(f"See {out / REPORT_NAME}")
 
 
-def _driven(sweep: Sweep, out: Path, n_workers: int, keys: list[Key]) -> dict[Key, Row]:
+def _driven(sweep: Sweep, out: Path, n_workers: int, keys: list[Key], drive: Drive | None = None) -> dict[Key, Row]:
     with contextlib.closing(EpisodeStore(out)) as store:
-        _drive(sweep, store, n_workers, keys)
+        _drive(sweep, store, n_workers, keys, drive)
         store.write_csv(keys)
         return store.rows(keys)
 
@@ -132,7 +137,7 @@ def _pictures(sweep: Sweep) -> dict[str, np.ndarray]:
     return {CLEAN: frame} | {str(noise): noise(sweep.seeds[0]).see(frame) for noise in noises}
 
 
-def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key]) -> None:
+def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key], drive: Drive | None) -> None:
     there = store.keys()
     n_missing = sum(key not in there for key in keys)
     bar, advance = progress_bar("episodes", n_missing)
@@ -145,7 +150,7 @@ def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key]) -
         bar.update(bar.task_ids[0], description=f"{key.noise}:{key.severity:g}, {n_crashed} of {n_done} crashed")
 
     with bar:
-        run_sweep(sweep, store, n_workers, on_row)
+        run_sweep(sweep, store, n_workers, on_row, drive)
 
 
 def _show(figures: dict[str, Any], rows: dict[Key, Row], out: Path) -> None:

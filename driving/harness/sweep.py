@@ -20,9 +20,11 @@ from driving.models.policy import Policy
 from driving.noise import Noise
 from driving.rollout import PolicyActor, one_thread
 from driving.settings import env_maker
-from sim.episode_workers import Crew, Task, check_size, drive_tasks
+from sim.episode_workers import Crew, GroupResult, Task, check_size, drive_tasks
 from sim.episodes import EpisodeLog, EpisodePlan
 
+Drive = Callable[[Sequence[Task]], Iterator[tuple[int, GroupResult | BaseException]]]
+"""``sim.episode_workers.drive_tasks``, or what does the same elsewhere."""
 N_TOGETHER = 10
 """Seeds that one process drives in a batch: those of 0 to 9, of 10 to 19, ..., whatever else is asked for."""
 _DECIDES = ("sim", "driving/models", "driving/noise", "driving/rollout.py", "driving/harness/sweep.py")
@@ -93,12 +95,17 @@ def load_policies(names: Iterable[str]) -> dict[str, Policy]:
 
 
 def run_sweep(
-    sweep: Sweep, store: EpisodeStore, n_workers: int = 1, on_row: Callable[[Key, Row], None] = lambda key, row: None
+    sweep: Sweep,
+    store: EpisodeStore,
+    n_workers: int = 1,
+    on_row: Callable[[Key, Row], None] = lambda key, row: None,
+    drive: Drive | None = None,
 ) -> None:
     """Drive what the store does not have yet. An episode that fails becomes a row that says why.
 
     Args:
         on_row: gets every row as it is kept.
+        drive: what drives the tasks; by default ``n_workers`` processes of this machine.
 
     Raises:
         BadInputError: a world that cannot be made, or a store that cannot be written; what was driven is kept.
@@ -110,7 +117,7 @@ def run_sweep(
     while groups:
         tasks = list(_tasks(sweep, groups))
         failed: list[list[Key]] = []
-        for i, result in drive_tasks(tasks, n_workers):
+        for i, result in drive(tasks) if drive else drive_tasks(tasks, n_workers):
             keys = groups[i]
             if not isinstance(result, BaseException):
                 rows = [(key, _row(log)) for key, log in zip(keys, result.logs, strict=True)]
