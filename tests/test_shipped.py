@@ -27,7 +27,22 @@ def test_shipped_policy_loads_and_says_how_it_was_made(name):
     assert name in (ROOT / "checkpoints" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["ltc19", "lstm64"])
+@pytest.mark.parametrize("name", ["ltc19@0", "lstm64@0"])
+def test_shipped_seed_has_its_card_log_and_validation(name):
+    policy = checkpoint.load(name)
+    base, _, seed = name.partition("@")
+    folder = ROOT / "checkpoints" / base / seed
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["train_config"]["seed"] == int(seed)
+    assert metrics["closed_loop_validation"]["crashes"] == 0
+    assert 0.5 < metrics["response"]["gain"] < 1.5
+    assert f"# {name}\n" in (folder / "README.md").read_text()
+    assert (folder / "log.csv").read_text().startswith("part,step,frames")
+    assert policy.config.core == base.rstrip("0123456789")
+    assert name in checkpoint.expand([f"{base}@all"])
+
+
+@pytest.mark.parametrize("name", ["ltc19", "lstm64", "ltc19@0", "lstm64@0"])
 def test_shipped_policy_keeps_its_lane_on_an_unseen_road(name):
     logs = rollout(
         checkpoint.load(name),
