@@ -240,7 +240,9 @@ def test_cli_train_in_a_running_world(capsys, succeeds, tmp_path):
     assert metrics["online"]["episode_seconds"] == 1.5
     assert metrics["online"]["expert_share"] == 0.5
     assert metrics["online"]["n_retries"] == 2
-    assert metrics["online"]["first_part"] == 0.4
+    assert metrics["online"]["first_part"] == 0.12
+    assert metrics["pretraining"]["n_pictures"] == 4
+    assert metrics["train_config"]["lr_encoder"] == 5e-4  # that of an encoder that has seen pictures
     assert metrics["n_frames"] == 2 * 2 * 4
     assert main([str(a) for a in ("train", *LIVE, "--init", tmp_path / "a", "--out", tmp_path / "b",
                                   "--log-every", 1, "--verbose")]) == 0  # fmt: skip

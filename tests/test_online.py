@@ -293,7 +293,9 @@ def test_online_seeds_starts_and_streams(small_policy):
     policy, seen = small_policy(), []
     for seed in (0, 1, 2):
         config = dataclasses.replace(TINY, seed=seed)
-        source, worlds = make(config, dataclasses.replace(POLICY_ONLY, start_offset_m=0.5), crash_at={0: 1})
+        source, worlds = make(
+            config, dataclasses.replace(POLICY_ONLY, start_offset_m=0.5, n_retries=0), crash_at={0: 1}
+        )
         for step in range(6):
             source.windows(policy, step)
         # Three rounds of two steps, in which a stream begins one episode or two.

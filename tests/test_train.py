@@ -12,6 +12,7 @@ from driving.models import checkpoint
 from driving.models.policy import to_tensor
 from driving.train import (
     LR_CORE,
+    LR_ENCODER,
     RESUME_NAME,
     TrainConfig,
     evaluate,
@@ -140,7 +141,9 @@ def test_train_config_rejects_what_cannot_be(fields):
 
 @pytest.mark.parametrize("core", ["ltc", "lstm"])
 def test_train_learns_an_easy_drive(make_drive, small_policy, tmp_path, core):
-    config = TrainConfig(n_steps=60, batch=4, window=4, n_warmup=2, lr_encoder=2e-3, lr_core=1e-2, augment=PLAIN)
+    config = TrainConfig(
+        n_steps=60, batch=4, window=4, n_warmup=2, lr_encoder=2e-3, lr_core=1e-2, outlier_per_m=None, augment=PLAIN
+    )
     losses = []
     policy = small_policy(core)
     before = evaluate(policy, [make_drive(60, seed=3)])["rmse_curvature_per_m"]
@@ -171,7 +174,7 @@ def test_train_saves_what_it_returns(make_drive, small_policy, tmp_path):
         "weights.safetensors",
     ]
     assert json.loads((out / "metrics.json").read_text()) == metrics
-    assert metrics["train_config"] == dataclasses.asdict(TINY) | {"lr_core": LR_CORE["ltc"]}
+    assert metrics["train_config"] == dataclasses.asdict(TINY) | {"lr_core": LR_CORE["ltc"], "lr_encoder": LR_ENCODER}
     assert_same_weights(weights(checkpoint.load(out)), weights(policy))
     assert all(tensor.is_contiguous() for tensor in policy.state_dict().values())
 
