@@ -182,6 +182,7 @@ def pretrain_encoder(
     losses, curve = progress.losses, LearningCurve(out, progress.rows)
     started_s = time.monotonic() - progress.seconds
     row_started_s, waited_s = time.monotonic(), 0.0
+    row_every = max(1, config.log_every * config.batch * config.window // pretrain.pictures_a_step)  # as many frames
     for step in range(len(losses), pretrain.n_steps):
         began_s = time.perf_counter()
         frames, targets, speed_mps = places.batch(step)
@@ -190,17 +191,17 @@ def pretrain_encoder(
             group["lr"] = pretrain.lr_pictures * learning_rate_factor(step, pretrain.n_steps, config.lr_rise)
         losses.append(_step(sight, policy, optimizer, frames, targets, speed_mps, pretrain, config, step))
         done = step + 1
-        if done % (n_row := max(1, config.log_every * config.batch * config.window // pretrain.pictures_a_step)) == 0:
+        if done % row_every == 0 or done == pretrain.n_steps:
             seconds = time.monotonic() - row_started_s
-            n_frames = n_row * pretrain.pictures_a_step
+            n_steps = done - (curve.rows[-1]["step"] if curve.rows else 0)
             row = {
                 "part": PICTURES,
                 "step": done,
                 "frames": done * pretrain.pictures_a_step,
                 "seconds": round(time.monotonic() - started_s, 1),
-                "loss": float(np.mean(losses[-n_row:])),
+                "loss": float(np.mean(losses[-n_steps:])),
                 "lr_encoder": optimizer.param_groups[0]["lr"],
-                "frames_per_s": round(n_frames / seconds, 1),
+                "frames_per_s": round(n_steps * pretrain.pictures_a_step / seconds, 1),
                 "waiting_share": round(waited_s / seconds, 4),
             }
             curve.add(row)

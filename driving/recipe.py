@@ -152,12 +152,13 @@ class Training:
                 )
             rows_before = self._see_places(policy, resume, on_row, device)
             config = self.config
-            if rows_before and config.lr_encoder is None:
+            has_seen = rows_before is not None
+            if has_seen and config.lr_encoder is None:
                 config = dataclasses.replace(config, lr_encoder=LR_PRETRAINED_ENCODER)
-            goes_on = resume and ((self.out / RESUME_NAME).is_file() or not rows_before)
+            goes_on = resume and ((self.out / RESUME_NAME).is_file() or not has_seen)
             metrics = train(
                 policy, source, config, self.out, validation, goes_on, on_step, closed_loop, on_row, device,
-                rows_before,
+                rows_before or (),
             )  # fmt: skip
         if self.env is not None:
             world = env_maker(self.env, self.env_options, self.validation_seconds)
@@ -169,12 +170,12 @@ class Training:
 
     def _see_places(
         self, policy: Policy, resume: bool, on_row: Callable[[Row], None], device: torch.device
-    ) -> list[Row]:
-        """The part before anything drives, if there is one; its rows of the log."""
+    ) -> list[Row] | None:
+        """The part before anything drives: its rows of the log; None if there is no such part."""
         if self.env is None or self.start.init is not None or self.pretrain.n_steps == 0:
-            return []
+            return None
         if resume and not self.is_begun:
-            return []  # there is nothing to go on with, as the next part will say
+            return None  # there is nothing to go on with, as the next part will say
         make_env = env_maker(self.env, self.env_options, PLACES_ROAD_S)
         seeds = range(self.online.first_seed, END_OF_SEEDS)
         with contextlib.closing(Places(make_env, self.pretrain, self.config, seeds)) as places:
