@@ -43,7 +43,7 @@ class Driven:
         policy, make_env, plan, noise, show = self._arguments
         actor = PolicyActor(policy)
         with contextlib.closing(make_env()) as env:
-            check_size(actor, env)
+            check_size(actor.frame_shape, env)
 
             def render(instants: Sequence[Instant]) -> None:
                 for instant in instants if show else ():

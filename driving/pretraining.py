@@ -25,7 +25,7 @@ from driving.data import EpisodeAugmentation
 from driving.learning_curve import PICTURES, LearningCurve
 from driving.models.policy import Policy, to_tensor
 from driving.models.resume import PRETRAIN_RESUME_NAME, Progress, load_resume, save_resume
-from driving.train import TrainConfig, encode, learning_rate_factor, weighted_squared_error
+from driving.train import TrainConfig, descend, encode, learning_rate_factor, weighted_squared_error
 from sim.errors import BadInputError
 from sim.lane_env import LaneEnv
 
@@ -171,7 +171,7 @@ def pretrain_encoder(
     A resume point is kept as ``out/pretraining.safetensors``, with the end as the last one.
 
     Raises:
-        BadInputError: a loss that is not finite, or a resume point of another run.
+        BadInputError: a loss or gradient that is not finite, or a resume point of another run.
     """
     sight = _Sight(policy, config.seed).to(device).train()
     sight.encoder.to(memory_format=torch.channels_last)
@@ -239,13 +239,4 @@ def _step(
     loss = error(0)
     for k in range(1, read.shape[1]):
         loss = loss + pretrain.auxiliary_weight * error(k)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(sight.parameters(), config.clip_norm)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise BadInputError(
-            f"training: step {step} of the pictures: expected a finite loss, got {value}; use a lower --lr-pictures"
-        )
-    optimizer.step()
-    return value
+    return descend(loss, sight, optimizer, config.clip_norm, f"step {step} of the pictures", "--lr-pictures")

@@ -31,7 +31,7 @@ class PolicyActor:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy.eval()
-        self.frame_shape = (policy.config.height_px, policy.config.width_px, 3)
+        self.frame_shape = frame_shape(policy)
         self._stepper = Stepper(policy)
         self.state = policy.initial_state(0)
 
@@ -54,11 +54,13 @@ class PolicyActor:
 
     def _attack(self, instants: Sequence[Instant], state: torch.Tensor, dt_s: np.ndarray) -> None:
         """Change the pictures of those episodes that have an adversary."""
-        for n_steps in sorted({i.injection.n_steps for i in instants if isinstance(i.injection, Adversary)}):
-            against = [(k, i, i.injection) for k, i in enumerate(instants) if isinstance(i.injection, Adversary)]
-            against = [one for one in against if one[2].n_steps == n_steps and one[2].limit > 0]
-            if not against:
-                continue
+        attacked = [
+            (k, instant, instant.injection)
+            for k, instant in enumerate(instants)
+            if isinstance(instant.injection, Adversary) and instant.injection.limit > 0
+        ]
+        for n_steps in sorted({adversary.n_steps for _, _, adversary in attacked}):
+            against = [one for one in attacked if one[2].n_steps == n_steps]
             rows = [k for k, _, _ in against]
             limit, direction = (
                 torch.tensor([getattr(a, name) for _, _, a in against]) for name in ("limit", "direction")
@@ -67,6 +69,11 @@ class PolicyActor:
             changed = attack(self.policy, frames, state[rows], torch.from_numpy(dt_s[rows]), limit, direction, n_steps)
             for (_, instant, _), frame in zip(against, changed.movedim(-3, -1).numpy(), strict=True):
                 instant.frame = np.ascontiguousarray(frame)
+
+
+def frame_shape(policy: Policy) -> tuple[int, int, int]:
+    """(H, W, 3) of the frames that it takes."""
+    return policy.config.height_px, policy.config.width_px, 3
 
 
 def one_thread() -> None:

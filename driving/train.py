@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from driving.data import AugmentConfig, Windows, policy_frames
 from driving.learning_curve import DRIVING, LearningCurve, Validation, badness
@@ -334,14 +334,25 @@ def _step(
         windows.counts,
         config.outlier_per_m,
     )
+    return descend(loss, policy, optimizer, config.clip_norm, f"step {step}", "--lr-core or --lr-encoder")
+
+
+def descend(
+    loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float, where: str, rates: str
+) -> float:
+    """One step down the gradient, its norm clipped; the loss before it.
+
+    Raises:
+        BadInputError: a loss or gradient that is not finite, ``where`` it came up and which ``rates`` to lower.
+    """
     optimizer.zero_grad()
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.clip_norm)
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     value = loss.item()
     if not (math.isfinite(value) and bool(torch.isfinite(norm))):
         raise BadInputError(
-            f"training: step {step}: expected a finite loss and gradient, got {value} and "
-            f"{norm.item()}; use a lower --lr-core or --lr-encoder"
+            f"training: {where}: expected a finite loss and gradient, got {value} and {norm.item()}; use a lower "
+            f"{rates}"
         )
     optimizer.step()
     return value

@@ -157,7 +157,7 @@ class Cockpit:
 
     def drive(self, crew: Crew, plans: Sequence[EpisodePlan], on_seconds: Callable[[float], None]) -> GroupResult:
         actor, envs = self._who_acts(crew), self._worlds(crew, len(plans))
-        check_size(actor, envs[0])
+        check_size(actor.frame_shape, envs[0])
         watcher = crew.make_watcher() if crew.make_watcher else None
         runs = [Run(env, plan, crew.noise, actor.asks_expert) for env, plan in zip(envs, plans, strict=True)]
         report = _Report(runs, on_seconds)
@@ -177,11 +177,11 @@ class Cockpit:
             self._envs.pop().close()
 
 
-def check_size(actor: Actor, env: LaneEnv) -> None:
-    """``BadInputError`` if the actor takes frames of another size than the world's."""
-    if actor.frame_shape not in (None, env.observation_space.shape):
+def check_size(frame_shape: tuple[int, ...] | None, env: LaneEnv) -> None:
+    """``BadInputError`` if an actor takes frames (H, W, 3) of another size than the world's; None takes any."""
+    if frame_shape not in (None, env.observation_space.shape):
         raise BadInputError(
-            f"drive: the policy expects frames {actor.frame_shape}, the environment has {env.observation_space.shape}"
+            f"drive: the policy expects frames {frame_shape}, the environment has {env.observation_space.shape}"
         )
 
 

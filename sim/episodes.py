@@ -181,7 +181,7 @@ class Run:
         self, env: LaneEnv, plan: EpisodePlan, noise: MakeInjection | None = None, asks_expert: bool = False
     ) -> None:
         self.env, self.plan, self.log, self.is_over = env, plan, EpisodeLog(plan.seed), False
-        self._injection, self._asks_expert = noise(plan.seed) if noise else None, asks_expert
+        self._injection, self._asks_expert = noise(plan.seed) if noise else Injection(), asks_expert
         self._since_last_s, self._command_per_m = 0.0, 0.0
         kick_rng = np.random.default_rng(plan.disturbance_key)
         self._kicks = Kicks(plan.disturbance, kick_rng) if plan.disturbance else None
@@ -193,14 +193,14 @@ class Run:
         """What is seen now; None where the picture does not come through to the actor."""
         clean, injection, dt_s = self._frame, self._injection, self._info["dt_s"]
         self._since_last_s += dt_s
-        if injection is not None and not injection.arrives(dt_s):
+        if not injection.arrives(dt_s):
             return None
         since_last_s, self._since_last_s = self._since_last_s, 0.0
         return Instant(
-            frame=injection.see(clean) if injection else clean,
+            frame=injection.see(clean),
             clean_frame=clean,
             time_s=self.log.seconds,
-            dt_s=injection.told_dt_s(dt_s, since_last_s) if injection else dt_s,
+            dt_s=injection.told_dt_s(dt_s, since_last_s),
             injection=injection,
             info=self._info,
             i_run=i_run,
@@ -211,9 +211,8 @@ class Run:
         """Drive one step with a command (1/m), the last one again without; kicked if the plan says so."""
         if curvature_per_m is None:
             curvature_per_m = self._command_per_m
-        executed = self._command_per_m = curvature_per_m
-        if self._injection is not None:
-            executed = self._injection.execute(executed, self.env.dt_s)
+        self._command_per_m = curvature_per_m
+        executed = self._injection.execute(curvature_per_m, self.env.dt_s)
         if self._kicks is not None:
             executed += self._kicks.step(self.env.dt_s, self._info["speed_mps"])
         self._frame, _, terminated, truncated, info = self.env.step(np.array([executed], np.float32))

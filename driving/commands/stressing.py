@@ -21,11 +21,11 @@ from driving.commands.arguments import (
 )
 from driving.console import print_table, progress_bar
 from driving.harness.cluster import connect, drive_tasks_on
-from driving.harness.figures import CLEAN, Drives, all_figures, kind_of
+from driving.harness.figures import Drives, all_figures, condition_of, kind_of
 from driving.harness.reproduce import FULL, NOISES, QUICK, claims, cores_of, inside_of_all, json_of
 from driving.harness.store import EpisodeStore, Key, Row
 from driving.harness.sweep import Drive, Sweep, load_policies, run_sweep
-from driving.noise import parse_noises
+from driving.noise import CLEAN, parse_noises
 from driving.report import REPORT_NAME
 from driving.report.stress import stress_page
 from driving.settings import env_maker, parse_env_options
@@ -83,9 +83,9 @@ def stress(
 def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of the experiment; the same one again goes on.")],
     policies: Annotated[
-        list[str] | None, typer.Option("--policies", help="Folders or names; default: all shipped seeds of both.")
+        list[str] | None, typer.Option("--policies", help="Folders or names; default: the shipped pair.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="A first answer in about ten minutes on two cores.")] = False,
+    quick: Annotated[bool, typer.Option(help="A first answer from few drives, in about a minute.")] = False,
     workers: WorkersOption = None,
 ) -> None:
     """The published experiment on noise: crashes, attention maps and neurons under Gaussian noise, and its claims.
@@ -147,7 +147,7 @@ def _drive(sweep: Sweep, store: EpisodeStore, n_workers: int, keys: list[Key], d
         nonlocal n_crashed, n_done
         n_crashed, n_done = n_crashed + row.crashed, n_done + 1
         advance()
-        bar.update(bar.task_ids[0], description=f"{key.noise}:{key.severity:g}, {n_crashed} of {n_done} crashed")
+        bar.update(bar.task_ids[0], description=f"{condition_of(key)}, {n_crashed} of {n_done} crashed")
 
     with bar:
         run_sweep(sweep, store, n_workers, on_row, drive)

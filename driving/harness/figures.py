@@ -22,8 +22,7 @@ from driving.harness.statistics import (
     survival,
 )
 from driving.harness.store import Key, Row
-
-CLEAN = "none:0"
+from driving.noise import CLEAN
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from driving.harness.figures import Drives, kind_of
 from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, LEVEL, compare
 from driving.insight import principal_shares
 from driving.models.policy import Policy
-from driving.noise import Noise
+from driving.noise import Noise, condition_of
 from driving.rollout import drive_policy
 from sim.episodes import Instant
 from sim.lane_env import LaneEnv
@@ -134,7 +134,7 @@ def claims(
             ("principal_share", "has more in the first component", 1),
         ):
             for noise in (None,) if what == "principal_share" else NOISES[1:]:
-                condition = str(noise) if noise else "none:0"
+                condition = condition_of(noise)
                 a, b = (_of(inside, drives, kind, condition, what) for kind in (mine, other))
                 if a and b:
                     published = "a plot"
@@ -188,7 +188,7 @@ def inside_of_all(
     """``look_inside`` for every policy under every one of ``NOISES``."""
     found = {}
     for (name, policy), noise in itertools.product(policies.items(), NOISES):
-        found[name, str(noise) if noise else "none:0"] = look_inside(policy, make_env, plan, noise, n_workers)
+        found[name, condition_of(noise)] = look_inside(policy, make_env, plan, noise, n_workers)
         on_step()
     return found
 

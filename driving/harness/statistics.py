@@ -82,9 +82,6 @@ class Estimate:
     low: float
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
-
 
 def resamples(*samples: Outcomes, seed: int = 0, n_resamples: int = N_RESAMPLES) -> list[Totals]:
     """Totals of each sample in resamples of roads and trainings.

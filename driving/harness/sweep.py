@@ -18,7 +18,7 @@ from driving.harness.store import EpisodeStore, Key, Row, options_text
 from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import Noise
-from driving.rollout import PolicyActor, one_thread
+from driving.rollout import PolicyActor, frame_shape, one_thread
 from driving.settings import env_maker
 from sim.episode_workers import Crew, GroupResult, Task, check_size, drive_tasks
 from sim.episodes import EpisodeLog, EpisodePlan
@@ -27,7 +27,8 @@ Drive = Callable[[Sequence[Task]], Iterator[tuple[int, GroupResult | BaseExcepti
 """``sim.episode_workers.drive_tasks``, or what does the same elsewhere."""
 N_TOGETHER = 10
 """Seeds that one process drives in a batch: those of 0 to 9, of 10 to 19, ..., whatever else is asked for."""
-_DECIDES = ("sim", "driving/models", "driving/noise", "driving/rollout.py", "driving/harness/sweep.py")
+_DECIDES = ("sim", "driving/models", "driving/noise", "driving/attack.py", "driving/rollout.py",
+            "driving/harness/sweep.py")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,7 @@ def program_digest() -> str:
 
 def load_policies(names: Iterable[str]) -> dict[str, Policy]:
     """Policies by the name that says which: ``NAME@all`` is all seeds of ``NAME``."""
-    policies = {}
-    for name in names:
-        for one in checkpoint.expand([name]):
-            policies[one] = checkpoint.load(one)
-    return policies
+    return {name: checkpoint.load(name) for name in checkpoint.expand(list(names))}
 
 
 def run_sweep(
@@ -136,7 +133,7 @@ def _n_together(sweep: Sweep) -> int:
     """Episodes of one batch; finds out whether the world can be made, and the policies see its pictures."""
     with contextlib.closing(env_maker(sweep.env, sweep.env_options, sweep.seconds)()) as env:
         for policy in sweep.policies.values():
-            check_size(PolicyActor(policy), env)
+            check_size(frame_shape(policy), env)
         return min(type(env).MAX_PER_PROCESS or N_TOGETHER, N_TOGETHER)
 
 

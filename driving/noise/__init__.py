@@ -17,6 +17,8 @@ from sim.injection import Injection
 
 _GROUPS = (sensor, blur, digital, weather, occlusion, geometry, timing, actuator, memory, adversary)
 KINDS: dict[str, Kind] = {kind.name: kind for group in _GROUPS for kind in group.KINDS}
+CLEAN = "none:0"
+"""Name of the clean picture beside those of noises."""
 STREAM = 7
 """Key of the noise's random stream beside the episode's seed."""
 
@@ -111,15 +113,20 @@ def parse_noises(texts: list[str]) -> list[Noise | None]:
     return list(noises)
 
 
+def condition_of(noise: Noise | None) -> str:
+    """``NAME:SEVERITY``, as sweeps name what an episode was driven under; ``CLEAN`` without noise."""
+    return CLEAN if noise is None else str(noise)
+
+
 def noise_title(noise: Noise | str | None) -> str:
     """Words for a noise, or for its name in figures.
 
     >>> noise_title(Noise("salt_pepper", 0.1)), noise_title("fog:3"), noise_title("none")
     ('Salt and pepper 0.1', 'Fog, severity 3', 'Clean picture')
     """
-    if noise in (None, "none"):
-        return "Clean picture"
     name, _, severity = str(noise).partition(":")
+    if noise is None or name == "none":
+        return "Clean picture"
     if name not in KINDS:  # in figures of another version
         return f"{name.capitalize()} {severity}"
     kind = KINDS[name]

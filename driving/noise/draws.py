@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -79,3 +79,17 @@ def plasma(rng: np.random.Generator, height: int, width: int, decay: float) -> n
         cell_px, weight = cell_px / 2, weight / decay
     low, high = float(total.min()), float(total.max())
     return (total - low) / max(high - low, 1e-6)
+
+
+def same_all_episode(
+    draw: Callable[[np.random.Generator, int, int, float], np.ndarray],
+) -> Callable[[np.random.Generator, tuple[int, ...], float], np.ndarray]:
+    """A pattern ``draw(rng, height, width, parameter)`` that stays through an episode and is drawn once."""
+
+    @functools.lru_cache(maxsize=64)
+    def kept(seed: tuple[int, ...], height: int, width: int, parameter: float) -> np.ndarray:
+        pattern = draw(lasting(np.random.default_rng(seed)), height, width, parameter)
+        pattern.flags.writeable = False
+        return pattern
+
+    return lambda rng, shape, parameter: kept(seed_of(rng), shape[0], shape[1], parameter)

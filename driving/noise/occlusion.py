@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
-from driving.noise.draws import lasting, seed_of, smooth_noise, to_uint8
+from driving.noise.draws import lasting, same_all_episode, smooth_noise, to_uint8
 from driving.noise.kind import Kind
 
 
@@ -25,13 +23,13 @@ def dirt(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.nda
     """Dirt with soft edges over a share ``severity`` of the lens, the same all episode."""
     if severity == 0:
         return frame.copy()
-    cover = _spots(seed_of(rng), frame.shape[0], frame.shape[1], min(severity, 1.0))[..., None]
+    cover = _spots(rng, frame.shape, min(severity, 1.0))[..., None]
     return to_uint8(frame + cover * (np.array([58, 48, 38], np.float32) - frame))
 
 
-@functools.lru_cache(maxsize=64)
-def _spots(seed: tuple[int, ...], height: int, width: int, share: float) -> np.ndarray:
-    spots = smooth_noise(lasting(np.random.default_rng(seed)), height, width, height / 6)
+@same_all_episode
+def _spots(rng: np.random.Generator, height: int, width: int, share: float) -> np.ndarray:
+    spots = smooth_noise(rng, height, width, height / 6)
     edge = np.quantile(spots, 1.0 - share)
     return np.clip((spots - edge) / 0.06 + 0.5, 0.0, 1.0).astype(np.float32)
 

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from driving.noise.draws import at, lasting, normal, plasma, seed_of, smooth_noise, to_uint8
+from driving.noise.draws import at, lasting, normal, plasma, same_all_episode, smooth_noise, to_uint8
 from driving.noise.kind import HENDRYCKS_PX, Kind, hendrycks
 
-
-def _same_all_episode(
-    draw: Callable[[np.random.Generator, int, int, float], np.ndarray],
-) -> Callable[[np.random.Generator, tuple[int, ...], float], np.ndarray]:
-    """A pattern ``draw(rng, height, width, parameter)`` that stays through an episode and is drawn once."""
-
-    @functools.lru_cache(maxsize=64)
-    def kept(seed: tuple[int, ...], height: int, width: int, parameter: float) -> np.ndarray:
-        pattern = draw(lasting(np.random.default_rng(seed)), height, width, parameter)
-        pattern.flags.writeable = False
-        return pattern
-
-    return lambda rng, shape, parameter: kept(seed_of(rng), shape[0], shape[1], parameter)
-
-
-_clouds = _same_all_episode(plasma)
+_clouds = same_all_episode(plasma)
 
 
 def fog(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
@@ -41,7 +24,7 @@ def fog(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndar
     return to_uint8((frame + np.float32(255.0 * amount) * clouds[..., None]) * share)
 
 
-@_same_all_episode
+@same_all_episode
 def _ice(rng: np.random.Generator, height: int, width: int, cell_px: float) -> np.ndarray:
     """Feathers of ice, grey values (H, W): thin ridges between crystals, denser towards the edges."""
     total = np.zeros((height, width), np.float32)
@@ -132,7 +115,7 @@ def rain(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.nda
     return to_uint8(dimmed + softened * (np.float32(225.0) - dimmed))
 
 
-@_same_all_episode
+@same_all_episode
 def _glare(rng: np.random.Generator, height: int, width: int, _: float) -> np.ndarray:
     """Light of a sun above the horizon that shines into the lens, (H, W) in [0, 1]."""
     u0, v0 = rng.uniform(0.2, 0.8) * width, rng.uniform(0.05, 0.3) * height
@@ -148,7 +131,7 @@ def low_sun(frame: np.ndarray, severity: float, rng: np.random.Generator) -> np.
     return to_uint8(frame + light * (np.array([255, 246, 214], np.float32) - frame))
 
 
-@_same_all_episode
+@same_all_episode
 def _drops(rng: np.random.Generator, height: int, width: int, share: float) -> np.ndarray:
     """How far each pixel is covered by drops of muddy water, (H, W) in [0, 1]."""
     cover = np.zeros((height, width), np.float32)

@@ -13,13 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from driving.noise import KINDS, noise_title
+from driving.noise import CLEAN, KINDS, noise_title
 from driving.report.layout import html_page, table
 from driving.report.words import Figures, number
 
 COLOURS = 6
 """Networks that have a colour of their own (``p0`` ...); further ones begin again."""
-CLEAN = "none:0"
 _LEFT, _TOP, _WIDTH, _HEIGHT = 54, 10, 340, 150
 VERDICTS = {"holds": "fewer", "does not hold": "more", "cannot be told": "cannot be told"}
 
@@ -92,7 +91,7 @@ def _claims(figures: Figures) -> str:
     first = '<p class="note">A first answer from few drives (<code>--quick</code>).</p>' if figures["quick"] else ""
     head = ("claim", "noise", "published", "here", "verdict")
     rows = [
-        (row["claim"], noise_title("none" if row["noise"] == CLEAN else row["noise"]), row["published"], row["here"],
+        (row["claim"], noise_title(row["noise"]), row["published"], row["here"],
          row["verdict"])
         for row in figures["claims"]
     ]  # fmt: skip
@@ -124,7 +123,7 @@ def _heat_map(figures: Figures, networks: Sequence[str]) -> str:
     for conditions in _by_noise(figures).values():
         for condition in conditions:
             cells = "".join(_heat_cell(at.get((condition, network))) for network in networks)
-            lines.append(f"<tr><td>{escape(noise_title('none' if condition == CLEAN else condition))}</td>{cells}</tr>")
+            lines.append(f"<tr><td>{escape(noise_title(condition))}</td>{cells}</tr>")
     head = "".join(f'<th class="n">{escape(network)}</th>' for network in networks)
     return (
         f'<div class="wide"><table class="heat"><thead><tr><th>noise</th>{head}</tr></thead>'
@@ -192,7 +191,7 @@ def _survival_plots(figures: Figures, networks: Sequence[str]) -> str:
                 share = after
             name = f"p{networks.index(curve['network']) % COLOURS}"
             lines.append(f'<polyline class="{name}" points="{_points(steps)}"/>')
-        label = f"{noise_title('none' if condition == CLEAN else condition)}: share in the lane against km"
+        label = f"{noise_title(condition)}: share in the lane against km"
         plots.append(_figure(label, plot.svg(label, "".join(lines)), ""))
     return "".join(plots)
 
@@ -250,7 +249,7 @@ def _figure(caption: str, svg: str, below: str) -> str:
 def _thumbnail(picture: np.ndarray, condition: str) -> str:
     _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     data = base64.b64encode(packed.tobytes()).decode()
-    title = escape(noise_title("none" if condition == CLEAN else condition))
+    title = escape(noise_title(condition))
     return f'<img src="data:image/jpeg;base64,{data}" alt="{title}" title="{title}">'
 
 
@@ -259,7 +258,7 @@ def _comparison_table(figures: Figures) -> str:
     rows = [
         (
             row["network"],
-            noise_title("none" if row["noise"] == CLEAN else row["noise"]),
+            noise_title(row["noise"]),
             VERDICTS[row["verdict"]],
             row["verdict"],
             "yes" if row["holm"] else "no",
@@ -277,7 +276,7 @@ def _table(figures: Figures) -> str:
             "|offset| m", "lateral m/s²", "jerk m/s³")  # fmt: skip
     rows: list[tuple[Any, ...]] = [
         (
-            noise_title("none" if row["noise"] == CLEAN else row["noise"]), row["network"], str(row["n_trainings"]),
+            noise_title(row["noise"]), row["network"], str(row["n_trainings"]),
             str(row["n_drives"]), str(row["n_errors"]), str(row["crashes"]), number(row["km"], "{:.2f}"), _rate(row),
             number(row["mean_abs_offset_m"], "{:.3f}"), number(row["rms_lateral_acceleration_mps2"], "{:.2f}"),
             number(row["rms_lateral_jerk_mps3"], "{:.2f}"),
