@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import dropwhile, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,7 @@ def attend(
     frame_rate_hz: float | None = None,
     source_name: str = "",
     on_frame: Callable[[], None] = lambda: None,
+    from_s: float = 0.0,
 ) -> dict[str, Any]:
     """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
 
@@ -254,6 +255,7 @@ def attend(
         seed: episode and noise.
         video_path: mp4 to write.
         frame_rate_hz: of the video; None takes the source's, so that it plays as fast as it was driven.
+        from_s: what comes before is driven, but neither scored nor shown.
 
     Returns:
         The keys of ``liquid-lane attend --json``.
@@ -276,6 +278,8 @@ def attend(
         show, limit_s = video_path is not None, seconds or 60.0
         driven = {name: Driven(policy, source, seed, limit_s, noise, show) for name, policy in policies.items()}
         streams = together(driven, source)
+    if from_s > 0:
+        streams = {name: dropwhile(lambda i: i.time_s < from_s - 1e-6, stream) for name, stream in streams.items()}
     onlookers = {name: Onlooker(policy, method, noise is not None) for name, policy in policies.items()}
     words: dict[str, Any] = {
         "heading": heading_for(len(policies)),

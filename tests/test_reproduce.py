@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driving.harness.figures import Drives
-from driving.harness.reproduce import Plan, claims, look_inside, roughness, verdict_of
+from driving.harness.reproduce import OF_TWO_NETWORKS, Plan, claims, look_inside, roughness, verdict_of
 from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS
 from driving.models.policy import PolicyConfig, build_policy
 from driving.noise import Noise
@@ -68,3 +68,13 @@ def test_reproduce_claims_are_those_of_the_rows():
     share = by_claim["ltc19 has more in the first component than lstm64", "none:0"]
     assert (share["published"], share["here"], share["verdict"]) == ("92% against 51%", "0.915 against 0.515", HOLDS)
     assert by_claim["ltc19 has smoother neurons than lstm64", "gaussian:0.1"]["verdict"] == CANNOT_BE_TOLD
+
+
+def test_reproduce_says_that_one_training_of_a_kind_is_no_kind():
+    conditions = [("none", 0.0), ("gaussian", 0.1), ("gaussian", 0.2), ("gaussian", 0.3)]
+    names = {"ltc19@0": 1, "lstm64@0": 9}
+    crashes = {(name, *c): [int(i < n) for i in range(10)] for name, n in names.items() for c in conditions}
+    nothing = dict.fromkeys(("principal_share", "roughness", "ssim"))
+    inside = {(name, f"{c[0]}:{c[1]:g}"): nothing for name in names for c in conditions}
+    rows = claims(Drives(rows_of(crashes)), inside, {"ltc19": "ltc", "lstm64": "lstm"})
+    assert [row["verdict"] for row in rows] == [HOLDS + OF_TWO_NETWORKS] * 3

@@ -68,7 +68,7 @@ def test_store_of_another_version_or_another_program_is_refused(tmp_path):
     EpisodeStore(tmp_path).close()
     with sqlite3.connect(tmp_path / STORE_NAME) as db:
         db.execute("PRAGMA user_version = 9")
-    with pytest.raises(BadInputError, match="expected version 1 of a store, got 9"):
+    with pytest.raises(BadInputError, match="expected version 2 of a store, got 9"):
         EpisodeStore(tmp_path)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / STORE_NAME).write_bytes(b"no database at all, and longer than a header of one hundred bytes " * 4)

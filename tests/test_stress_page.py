@@ -94,3 +94,10 @@ def test_stress_page_of_one_network_and_of_nothing_driven():
             for key, row in rows_of({("a", "none", 0.0): [0], ("b", "none", 0.0): [0]}).items()}  # fmt: skip
     broken = all_figures(Drives(rows), "b") | {"command": ""}
     assert "Without noise a left its lane in 0 of 0 drives, – (– to –) times a km." in read(stress_page(broken))
+
+
+def test_stress_page_tells_of_recovery_and_of_single_trainings(figures):
+    figures["table"][0]["recovery_s"] = 0.731
+    text = read(stress_page(figures))
+    assert f"the command of {figures['table'][0]['network']} had recovered within 0.73 s on average" in text
+    assert "There is one training of lstm64: the verdicts are about networks, not their kinds." in text

@@ -21,6 +21,7 @@ from driving.commands.arguments import (
 )
 from driving.console import print_table, progress_bar
 from driving.harness.cluster import connect, drive_tasks_on
+from driving.harness.failures import film, typical_failures
 from driving.harness.figures import Drives, all_figures, condition_of, kind_of
 from driving.harness.reproduce import FULL, NOISES, QUICK, claims, cores_of, inside_of_all, json_of
 from driving.harness.store import EpisodeStore, Key, Row
@@ -54,6 +55,7 @@ def stress(
     ray: Annotated[
         str | None, typer.Option(help="Drive on the Ray cluster at this address; auto finds one, local begins one.")
     ] = None,
+    films: Annotated[int, typer.Option(min=0, max=20, help="How many typical failures to film.")] = 3,
     json_path: JsonOption = None,
 ) -> None:
     """Drive policies on the same roads under noises; every episode is a row of OUT/episodes.csv.
@@ -74,6 +76,7 @@ def stress(
     keys = sweep.keys()
     rows = _driven(sweep, out, workers or n_cores(), keys, partial(drive_tasks_on, connect(ray)) if ray else None)
     figures = {"command": _words(policies, noises, env, seeds, seconds), **all_figures(Drives(rows), reference)}
+    figures["failures"] = _film(Drives(rows), reference, films, sweep, out)
     _write(figures, sweep, out)
     if json_path is not None:
         write_json(json_path, figures)
@@ -122,6 +125,16 @@ def _driven(sweep: Sweep, out: Path, n_workers: int, keys: list[Key], drive: Dri
         _drive(sweep, store, n_workers, keys, drive)
         store.write_csv(keys)
         return store.rows(keys)
+
+
+def _film(drives: Drives, reference: str, n: int, sweep: Sweep, out: Path) -> list[dict[str, Any]]:
+    failures = typical_failures(drives, reference, n)
+    if not failures:
+        return []
+    make_env = env_maker(sweep.env, sweep.env_options, sweep.seconds, render=True)
+    bar, advance = progress_bar("filming failures", len(failures))
+    with bar:
+        return film(failures, sweep.policies, make_env, out, advance)
 
 
 def _write(figures: dict[str, Any], sweep: Sweep, out: Path) -> None:

@@ -116,6 +116,7 @@ def table(drives: Drives) -> list[dict[str, Any]]:
                     "rms_lateral_acceleration_mps2": _number(
                         drives.mean_of(kind, condition, "rms_lateral_acceleration_mps2")
                     ),
+                    "recovery_s": _number(drives.mean_of(kind, condition, "recovery_s")),
                     "rms_lateral_jerk_mps3": _number(drives.mean_of(kind, condition, "rms_lateral_jerk_mps3")),
                 }
             )

@@ -14,7 +14,7 @@ from sim.errors import BadInputError
 from sim.files import new_file
 
 STORE_NAME, CSV_NAME = "episodes.sqlite", "episodes.csv"
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 
 @dataclass(frozen=True, order=True)
@@ -53,6 +53,7 @@ class Row:
         truncation: why the episode ended early without a crash.
         setting: what the world drew, as JSON.
         error: why there is no result.
+        recovery_s: mean time until the command has recovered from a burst in the state (``harness.recovery``).
     """
 
     crashed: int
@@ -65,6 +66,7 @@ class Row:
     truncation: str | None
     setting: str
     error: str | None = None
+    recovery_s: float | None = None
 
 
 _KINDS = {"str": "TEXT", "int": "INTEGER", "float": "REAL"}

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from driving.harness.recovery import Recovery
 from driving.harness.store import EpisodeStore, Key, Row, options_text
 from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import Noise
+from driving.noise.memory import STATE_BURST
 from driving.rollout import PolicyActor, frame_shape, one_thread
 from driving.settings import env_maker
 from sim.episode_workers import Crew, GroupResult, Task, check_size, drive_tasks
@@ -28,7 +30,7 @@ Drive = Callable[[Sequence[Task]], Iterator[tuple[int, GroupResult | BaseExcepti
 N_TOGETHER = 10
 """Seeds that one process drives in a batch: those of 0 to 9, of 10 to 19, ..., whatever else is asked for."""
 _DECIDES = ("sim", "driving/models", "driving/noise", "driving/attack.py", "driving/rollout.py",
-            "driving/harness/sweep.py")  # fmt: skip
+            "driving/harness/sweep.py", "driving/harness/recovery.py")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def run_sweep(
         for i, result in drive(tasks) if drive else drive_tasks(tasks, n_workers):
             keys = groups[i]
             if not isinstance(result, BaseException):
-                rows = [(key, _row(log)) for key, log in zip(keys, result.logs, strict=True)]
+                recovered = result.watched or [None] * len(keys)
+                rows = [(key, _row(*found)) for key, *found in zip(keys, result.logs, recovered, strict=True)]
             elif len(keys) > 1:
                 failed += [[key] for key in keys]  # alone, so that the one that fails is found
                 continue
@@ -149,16 +152,18 @@ def _groups(keys: Sequence[Key], n_together: int) -> list[list[Key]]:
 def _tasks(sweep: Sweep, groups: Sequence[list[Key]]) -> Iterator[Task]:
     make_env = env_maker(sweep.env, sweep.env_options, sweep.seconds)
     actors = {name: partial(PolicyActor, policy) for name, policy in sweep.policies.items()}
+    watchers = {name: partial(Recovery, policy) for name, policy in sweep.policies.items()}
     noises = {(noise.name, noise.severity): noise for noise in sweep.noises if noise is not None}
     crews: dict[tuple[Any, ...], Crew] = {}
     for keys in groups:
         policy, noise, severity = kind = (keys[0].policy, keys[0].noise, keys[0].severity)
         if kind not in crews:
-            crews[kind] = Crew(make_env, actors[policy], None, noises.get((noise, severity)), one_thread)
+            watcher = watchers[policy] if noise == STATE_BURST else None
+            crews[kind] = Crew(make_env, actors[policy], watcher, noises.get((noise, severity)), one_thread)
         yield Task(crews[kind], [EpisodePlan(key.seed, key.seconds) for key in keys])
 
 
-def _row(log: EpisodeLog) -> Row:
+def _row(log: EpisodeLog, recovery_s: float | None) -> Row:
     step_s = np.diff(log.time_s, prepend=0.0)
     acceleration, command = np.array(log.lateral_acceleration_mps2), np.array(log.curvature_per_m)
     jerk, rate = np.diff(acceleration) / step_s[1:], np.diff(command) / step_s[1:]
@@ -172,6 +177,7 @@ def _row(log: EpisodeLog) -> Row:
         _rms(rate, 7),
         log.truncation,
         json.dumps(log.setting, sort_keys=True),
+        recovery_s=recovery_s,
     )
 
 

@@ -44,10 +44,10 @@ def stress_page(figures: Figures, pictures: Mapping[str, np.ndarray] | None = No
 without a crash might have gone on.</p>
 <div class="key">{key}</div>
 <div class="plots">{_survival_plots(figures, networks)}</div>
-<h2>Compared with {escape(str(figures["reference"]))}</h2>
+{_failures(figures)}<h2>Compared with {escape(str(figures["reference"]))}</h2>
 {_comparison_table(figures)}
 <p class="note">Ratio of the crashes a km, with the 95 % interval of a bootstrap over roads and trainings. &#8220;After
-Holm&#8221;: whether it stands when all comparisons are taken together.</p>
+Holm&#8221;: whether it stands when all comparisons are taken together.{_of_how_many(figures)}</p>
 <details><summary>All figures</summary>{_table(figures)}</details>
 <h2>How to make it again</h2>
 <pre>{escape(str(figures["command"]))}</pre>
@@ -78,10 +78,37 @@ def findings(figures: Figures) -> list[str]:
         if stands:
             named = [f"{noise_title(r['noise'])} ({VERDICTS[r['verdict']]})" for r in stands]
             lines.append(f"Standing when all are taken together: {_and(named)}.")
+    for row in rows:
+        if row.get("recovery_s") is not None:
+            lines.append(
+                f"After a burst in its memory ({noise_title(row['noise'])}) the command of {row['network']} had "
+                f"recovered within {row['recovery_s']:.2f} s on average."
+            )
     for network, error in figures["mean_corruption_error"].items():
         if network != reference and error is not None:
             lines.append(f"Averaged over noises, {network} failed {error:.0f} % as often as {reference}.")
     return lines or ["Nothing was driven."]
+
+
+def _of_how_many(figures: Figures) -> str:
+    """A warning where a kind of network is one training."""
+    single = dict.fromkeys(row["network"] for row in figures["table"] if row["n_trainings"] == 1)
+    if not single:
+        return ""
+    return f" There is one training of {escape(_and(list(single)))}: the verdicts are about networks, not their kinds."
+
+
+def _failures(figures: Figures) -> str:
+    """Films beside the page, where there are any."""
+    films = "".join(
+        f"<figure><video src=\"{escape(row['path'])}\" controls muted playsinline preload=metadata "
+        f"aria-label=\"{escape(row['text'])}\"></video><figcaption>{escape(row['text'])}</figcaption></figure>"
+        for row in figures.get("failures", ())
+    )
+    if not films:
+        return ""
+    note = "Both on the same road, the seconds before the first of them leaves its lane. Bright: where each looks."
+    return f'<h2>How they fail</h2>\n<p class="note">{note}</p>\n<div class="plots">{films}</div>\n'
 
 
 def _claims(figures: Figures) -> str:
