@@ -182,6 +182,13 @@ MAY_IMPORT = {
     "driving.noise": {"sim.camera", "sim.injection"},
     "driving.noise.sheet": {"driving.noise", "sim.files", "sim.procedural_env"},
     "driving.video": {"driving.models.wiring", "sim.files"},
+    "driving.harness.cluster": {
+        "driving.learning_curve",
+        "driving.recipe",
+        "driving.rollout",
+        "sim.episode_workers",
+        "sim.episodes",
+    },
     "driving.harness": {
         "driving.attention",
         "driving.compare",

@@ -23,6 +23,9 @@ NoiseOption = Annotated[str | None, typer.Option("--noise", help="NAME:SEVERITY,
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes that drive; default: one for each core.")
 ]
+RayOption = Annotated[
+    str | None, typer.Option("--ray", help="Work on the Ray cluster at this address; auto finds one, local begins one.")
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
 DataOption = Annotated[list[str], typer.Option("--data", help="Drives: FOLDER, or FOLDER@A:B for some rows.")]
 

@@ -14,6 +14,7 @@ from driving.commands.arguments import (
     EnvOption,
     EnvOptionsOption,
     JsonOption,
+    RayOption,
     WorkersOption,
     check_seconds,
     check_writable,
@@ -52,9 +53,7 @@ def stress(
         str | None, typer.Option(help="Network that the others are compared with; default: the last one named.")
     ] = None,
     workers: WorkersOption = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Drive on the Ray cluster at this address; auto finds one, local begins one.")
-    ] = None,
+    ray: RayOption = None,
     films: Annotated[int, typer.Option(min=0, max=20, help="How many typical failures to film.")] = 3,
     json_path: JsonOption = None,
 ) -> None:

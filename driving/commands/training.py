@@ -6,16 +6,25 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from driving.commands.arguments import EnvOptionsOption, WorkersOption, check_seconds, check_writable, parse_seeds
+from driving.commands.arguments import (
+    EnvOptionsOption,
+    RayOption,
+    WorkersOption,
+    check_seconds,
+    check_writable,
+    parse_seeds,
+)
 from driving.commands.options import configured, option_name, options_from
 from driving.console import live_table, print_table, progress_bar, shown, table_of
 from driving.data import AugmentConfig
+from driving.harness.cluster import connect, train_on
 from driving.learning_curve import tensorboard_writer
 from driving.models.device import AUTO, pick_device
 from driving.models.policy import CORES, ENCODERS
@@ -59,6 +68,7 @@ def train_(
         ),
     ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = AUTO,
+    ray: RayOption = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Write the log there for TensorBoard as well.")] = None,
     verbose: Annotated[bool, typer.Option(help="Print every row of the log.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
@@ -101,8 +111,11 @@ def train_(
     check_seconds(training.online.episode_seconds)
     check_writable(out / "weights.safetensors")
     if seeds is not None:
-        _train_seeds(training, parse_seeds(seeds), workers or n_cores(), resume, tensorboard)
+        run = partial(train_on, connect(ray)) if ray else partial(run_side_by_side, n_workers=workers or n_cores())
+        _train_seeds(training, parse_seeds(seeds), run, resume, tensorboard)
         return
+    if ray is not None:
+        raise BadInputError("train: --ray is for several seeds; name them with --seeds A:B")
     writers: list[Callable[[dict[str, Any]], None]] = []
     if tensorboard is not None:
         writers.append(tensorboard_writer(tensorboard))
@@ -123,7 +136,9 @@ def train_(
         print_table("Validation", [metrics["validation"]])
 
 
-def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool, tensorboard: Path | None) -> None:
+def _train_seeds(
+    training: Training, seeds: range, run: Callable[..., None], resume: bool, tensorboard: Path | None
+) -> None:
     """Train side by side, with one table of how far each is; the median seed becomes the policy itself."""
     if not training.validate_every:
         training = dataclasses.replace(training, validate_every=DEFAULT_VALIDATE_EVERY)
@@ -143,7 +158,7 @@ def _train_seeds(training: Training, seeds: range, n_workers: int, resume: bool,
         live.update(table_of("Training", [{name: row.get(name, "") for name in ("seed", *SHOWN)} for row in latest]))
 
     with live_table() as live:
-        run_side_by_side(trainings, n_workers, resume, on_row)
+        run(trainings, resume=resume, on_row=on_row)
     median = take_median(trainings, training.out)
     keys = ("crashes", "km", "mean_abs_lateral_offset_m")
     valid = [figures["closed_loop_validation"] for figures in figures_of(trainings)]

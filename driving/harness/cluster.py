@@ -1,13 +1,18 @@
-"""The same episodes on a Ray cluster (extra ``ray``): each of its processes keeps its worlds and its policy.
+"""The same episodes and trainings on a Ray cluster (extra ``ray``); its processes keep their worlds and policies.
 
-Ray gives a task again to another process where one was lost, so a machine that goes down costs what it was driving.
+What a lost process was doing is given to another one: a machine that goes down costs the episodes it was driving, and
+of a training what came after its last resume point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from driving.learning_curve import LOG_NAME
+from driving.recipe import Training
 from driving.rollout import one_thread
 from sim.episode_workers import Cockpit, Crew, GroupResult, Task
 from sim.episodes import EpisodePlan
@@ -15,6 +20,8 @@ from sim.errors import BadInputError, WorkerLostError
 
 N_TRIES, N_WAITING = 4, 4
 """How often a task is given again, and how many wait for each processor of the cluster."""
+LOOK_EVERY_S = 1.0
+Row = dict[str, Any]
 _cockpit: Cockpit | None = None  # of a process of the cluster
 
 
@@ -38,13 +45,13 @@ def connect(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise BadInputError('stress: --ray needs Ray, got none; pip install "liquid-lane[ray]"') from None
+        raise BadInputError('--ray needs Ray, got none; pip install "liquid-lane[ray]"') from None
     if not ray.is_initialized():
         try:
             ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # whatever Ray raises
             reason = str(error).partition("\n")[0][:200]
-            raise BadInputError(f"stress: --ray: expected a cluster at {address}, got {reason}") from None
+            raise BadInputError(f"--ray: expected a cluster at {address}, got {reason}") from None
     return ray
 
 
@@ -82,3 +89,88 @@ def drive_tasks_on(ray: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Group
     finally:
         for task in pending:
             ray.cancel(task, force=True)
+
+
+def _train(training: Training, resume: bool) -> BaseException | None:
+    """In a process of the cluster: one whole training, in its folder."""
+    one_thread()
+    try:
+        training.out.mkdir(parents=True, exist_ok=True)
+        training.run(resume and training.is_begun)
+    except Exception as error:
+        return error
+    return None
+
+
+def train_on(
+    ray: Any,
+    trainings: Sequence[Training],
+    resume: bool = False,
+    on_row: Callable[[int, Row], None] = lambda i, row: None,
+) -> None:
+    """As ``driving.recipe.run_side_by_side``, on the cluster that ``ray`` is connected to.
+
+    The folders lie where every machine of the cluster sees them under the same path: the rows of the logs are read
+    there, and another machine goes on from the resume point of a lost one.
+
+    Raises:
+        WorkerLostError: a training was lost with its process ``N_TRIES`` times.
+    """
+    remote = ray.remote(num_cpus=1, max_retries=0)(_train)
+    trainings = [dataclasses.replace(training, out=training.out.resolve()) for training in trainings]
+    waiting = [i for i, training in enumerate(trainings) if not (resume and training.is_done)]
+    for i in [] if resume else waiting:
+        (trainings[i].out / LOG_NAME).unlink(missing_ok=True)  # its rows would be told as those of this run
+    tries = dict.fromkeys(waiting, 1)
+    pending = {remote.remote(trainings[i], resume): i for i in waiting}
+    told = dict.fromkeys(waiting, 0)
+
+    def tell() -> None:
+        for i in waiting:
+            for row in _rows(trainings[i])[told[i] :]:
+                told[i] += 1
+                on_row(i, row)
+
+    try:
+        while pending:
+            done, _ = ray.wait(list(pending), num_returns=1, timeout=LOOK_EVERY_S)
+            tell()
+            for task in done:
+                i = pending.pop(task)
+                try:
+                    error = ray.get(task)
+                except ray.exceptions.RayError as lost:
+                    if tries[i] == N_TRIES:
+                        raise WorkerLostError(
+                            f"train: the cluster lost {trainings[i].out} {N_TRIES} times ({type(lost).__name__}); go "
+                            "on with --resume"
+                        ) from None
+                    tries[i] += 1
+                    pending[remote.remote(trainings[i], True)] = i
+                    continue
+                if error is not None:
+                    raise error
+    finally:
+        for task in pending:
+            ray.cancel(task, force=True)
+
+
+def _rows(training: Training) -> list[Row]:
+    """Of its log so far."""
+    try:
+        with (training.out / LOG_NAME).open(newline="") as file:
+            return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    except OSError:
+        return []
+
+
+def _value(text: str) -> Any:
+    """Of a cell.
+
+    >>> _value("driving"), _value("0.5"), _value("")
+    ('driving', 0.5, None)
+    """
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text

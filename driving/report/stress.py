@@ -101,8 +101,8 @@ def _of_how_many(figures: Figures) -> str:
 def _failures(figures: Figures) -> str:
     """Films beside the page, where there are any."""
     films = "".join(
-        f"<figure><video src=\"{escape(row['path'])}\" controls muted playsinline preload=metadata "
-        f"aria-label=\"{escape(row['text'])}\"></video><figcaption>{escape(row['text'])}</figcaption></figure>"
+        f'<figure><video src="{escape(row["path"])}" controls muted playsinline preload=metadata '
+        f'aria-label="{escape(row["text"])}"></video><figcaption>{escape(row["text"])}</figcaption></figure>'
         for row in figures.get("failures", ())
     )
     if not films:
