@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.changes import UNCHANGED, change_of
 from sim.errors import BadInputError
 from sim.families import FAMILIES
 from sim.lane_env import LaneConfig
@@ -51,6 +52,7 @@ class ProceduralConfig(LaneConfig):
         lane_width_m: of the own lane.
         min_speed_mps, max_speed_mps: range of an episode's top speed, held on straights.
         max_lateral_acceleration_mps2: the car slows down for curves to stay below it.
+        change: one thing that is not as the seed has it (``sim.changes``): the counterfactual world.
     """
 
     family: str = ANY
@@ -64,8 +66,10 @@ class ProceduralConfig(LaneConfig):
     min_speed_mps: float | None = None
     max_speed_mps: float | None = None
     max_lateral_acceleration_mps2: float = 3.0
+    change: str = UNCHANGED.name
 
     def __post_init__(self) -> None:
+        change_of(self.change)
         for option, known in (("family", FAMILIES), ("season", SEASONS), ("weather", WEATHERS)):
             choices(option, getattr(self, option), known)
         super().__post_init__()

@@ -10,6 +10,7 @@ import numpy as np
 from sim.appearance.atmosphere import draw_atmosphere
 from sim.appearance.scene import draw_scene
 from sim.camera import Camera
+from sim.changes import change_of
 from sim.conventions import wrap_angle
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
@@ -112,14 +113,22 @@ class ProceduralEnv(LaneEnv):
     def _draw_appearance(self) -> None:
         family, season = FAMILIES[self.setting["family"]], SEASONS[self.setting["season"]]
         atmosphere = draw_atmosphere(self._stream("air"), season, WEATHERS[self.setting["weather"]])
-        self.scene = draw_scene(self._stream("appearance"), family, atmosphere, self.config.lane_width_m)
+        change = change_of(self.config.change)
+        self.scene = draw_scene(self._stream("appearance"), family, atmosphere, self.config.lane_width_m, change)
         self.roadside = (
-            RoadsideStretches(self._stream("roadside"), family.roadside, season, self.scene.section, self.road.length_m)
+            RoadsideStretches(
+                self._stream("roadside"), family.roadside, season, self.scene.section, self.road.length_m,
+                change.without,
+            )
             if self.config.roadside
             else None
-        )
-        self._renderer = Renderer(self.camera, self.scene, self.roadside, self._stream("grain"))
+        )  # fmt: skip
+        self._renderer = self._renderer_of(self.camera)
         self._display = None
+
+    def _renderer_of(self, camera: Camera) -> Renderer:
+        nearest_vehicle = change_of(self.config.change).nearest_vehicle
+        return Renderer(camera, self.scene, self.roadside, self._stream("grain"), nearest_vehicle)
 
     def _advance(self, curvature_per_m: float) -> None:
         self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)
@@ -150,9 +159,7 @@ class ProceduralEnv(LaneEnv):
 
     def _camera_view(self) -> np.ndarray:
         if self._display is None:
-            self._display = Renderer(
-                self.camera.resized(*DISPLAY_SIZE), self.scene, self.roadside, self._stream("grain")
-            )
+            self._display = self._renderer_of(self.camera.resized(*DISPLAY_SIZE))
         return self._display.draw(self.road, self._s_m, *self._pose(), self._time_s).picture
 
     def _pose(self) -> tuple[float, float, float]:

@@ -69,15 +69,21 @@ class Renderer:
         scene: appearance of the episode.
         roadside: what stands beside the road; None for an empty one.
         rng: of the weather's grain.
+        nearest_vehicle: see ``sim.changes.Change``.
     """
 
     def __init__(
-        self, camera: Camera, scene: Scene, roadside: Roadside | RoadsideStretches | None, rng: np.random.Generator
+        self,
+        camera: Camera,
+        scene: Scene,
+        roadside: Roadside | RoadsideStretches | None,
+        rng: np.random.Generator,
+        nearest_vehicle: str = "",
     ) -> None:
         self.camera, self.scene = camera, scene
         self._atlas = GroundAtlas(scene)
         self._panorama = Panorama(camera, scene, self._atlas.mean_verge())
-        self._objects = ObjectRenderer(camera, roadside, scene.atmosphere) if roadside else None
+        self._objects = ObjectRenderer(camera, roadside, scene.atmosphere, nearest_vehicle) if roadside else None
         self._overlay = Overlay(camera, scene.atmosphere, rng)
         height, width = camera.height_px, camera.width_px
         self._step_px = COLUMN_STEP_PX * width // 200

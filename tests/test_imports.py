@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "sim.speed": {"sim.road"},
     "sim.vehicle": {"sim.conventions"},
     "sim.surface_class": set(),
+    "sim.changes": {"sim.surface_class"},
     "sim.ground_profile": {"sim.compiled"},
     "sim.appearance": {
         "sim.camera",
+        "sim.changes",
         "sim.compiled",
         "sim.conventions",
         "sim.families",
@@ -42,6 +44,7 @@ MAY_IMPORT = {
     "sim.roadside": {
         "sim.cache_folder",
         "sim.camera",
+        "sim.changes",
         "sim.compiled",
         "sim.ground_profile",
         "sim.appearance.atmosphere",
@@ -78,9 +81,10 @@ MAY_IMPORT = {
     "sim.vector_worker": {"sim.lane_env", "sim.processes"},
     "sim.viewpoint": {"sim.camera", "sim.conventions"},
     "sim.odometry": {"sim.camera", "sim.conventions", "sim.drive", "sim.road"},
-    "sim.procedural_config": {"sim.families", "sim.lane_env", "sim.seasons", "sim.weathers"},
+    "sim.procedural_config": {"sim.changes", "sim.families", "sim.lane_env", "sim.seasons", "sim.weathers"},
     "sim.procedural_env": {
         "sim.camera",
+        "sim.changes",
         "sim.conventions",
         "sim.expert",
         "sim.families",

@@ -33,6 +33,7 @@ class Ground:
         snow: as ``draw_snow`` gives it, None without.
         shadow, shadow_colours: (N_D, N_S) uint8 cover, empty without hard shadows, and (256, 3) what it leaves.
         light: (256, 3) uint8, the daylight and the camera's contrast.
+        has_markings: whether anything is painted on the road.
     """
 
     tiles: list[Tile]
@@ -44,11 +45,14 @@ class Ground:
     shadow: np.ndarray
     shadow_colours: np.ndarray
     light: np.ndarray
+    has_markings: bool = True
 
     def paint(self, i_tile: int, texels: np.ndarray, classes: np.ndarray) -> None:
         """Fill in a tile's colours, RGB as uint32 (N_D, N_S), light included, and VERGE, ROAD or MARKING (N_D, N_S)."""
         tile = self.tiles[i_tile]
         alpha, colours = tile.paint.alpha.copy(), np.empty((N_D, N_S, 3), np.uint8)
+        if not self.has_markings:
+            alpha[:] = 0
         pave(
             colours, self.verge, tile.paved, tile.shade, self.damp, products(), self.pavement, alpha,
             tile.paint.is_yellow,
@@ -64,17 +68,27 @@ class Ground:
 
 
 def draw_ground(
-    streams: dict[str, np.random.Generator], family: RoadFamily, section: CrossSection, atmosphere: Atmosphere
+    streams: dict[str, np.random.Generator],
+    family: RoadFamily,
+    section: CrossSection,
+    atmosphere: Atmosphere,
+    grey: float | None = None,
+    has_shadows: bool = True,
+    has_markings: bool = True,
 ) -> Ground:
-    """Draw all that is random of an episode's ground; the markings and tiles are the same in any atmosphere."""
+    """Draw all that is random of an episode's ground; the markings and tiles are the same in any atmosphere.
+
+    ``grey`` is the brightness of pavement that the verge stands off; that of this one by default.
+    """
     paint, style = draw_markings(streams["markings"], family, section)
     pavement = draw_pavement(streams["pavement"], family)
     shade = draw_shade(streams["pavement"], section, pavement)
     plain = Tile(np.where(_paved(section), np.uint8(SOLID), np.uint8(0)), shade, paint)
     tiles, order = draw_tiles(streams["tiles"], family, plain, section, style)
     verge = draw_verge(
-        streams["verge"], family, atmosphere.season, section, pavement.grey * (1 - 0.42 * atmosphere.wetness)
-    )
+        streams["verge"], family, atmosphere.season, section,
+        (pavement.grey if grey is None else grey) * (1 - 0.42 * atmosphere.wetness),
+    )  # fmt: skip
     litter_road(streams["verge"], verge, atmosphere.season, section)
     snow = None
     if atmosphere.snow_cover > 0:
@@ -82,13 +96,13 @@ def draw_ground(
         snow = draw_snow(streams["snow"], section, atmosphere.snow_cover, is_falling)
     light = _light_table(streams["tone"], atmosphere)
     shadow, shadow_colours = _NONE, np.empty((256, 3), np.uint8)
-    if atmosphere.has_shadows:
+    if atmosphere.has_shadows and has_shadows:
         shadow = draw_shadow(streams["shadow"], family, atmosphere.sun_bearing_rad is not None)
         left = streams["tone"].uniform(0.16, 0.42) * np.array([0.88, 1.0, 1.18])  # blue skylight in the shade
         shadow_colours = ramp((1.0, 1.0, 1.0), tuple(left))[:, 0]
     return Ground(
         tiles, order, verge, _pavement_colours(pavement), _damp(streams["wet"], atmosphere.wetness), snow, shadow,
-        shadow_colours, light,
+        shadow_colours, light, has_markings,
     )  # fmt: skip
 
 

@@ -10,9 +10,13 @@ from sim.appearance.atmosphere import Atmosphere
 from sim.appearance.ground import Ground, draw_ground
 from sim.appearance.section import CrossSection, draw_section
 from sim.appearance.skyline import draw_clouds, draw_ridges
+from sim.appearance.surface import draw_pavement
+from sim.changes import UNCHANGED, Change
 from sim.families import RoadFamily
 
 # One random stream for each cause: the season moves no marking, a tile moves no shadow.
+_OTHER = 1
+"""Key of a stream that is drawn anew, beside the seed of the first one."""
 _STREAMS = ("section", "markings", "pavement", "tiles", "verge", "snow", "shadow", "wet", "tone", "skyline", "clouds")
 
 
@@ -40,7 +44,11 @@ class Scene:
 
 
 def draw_scene(
-    rng: np.random.Generator, family: RoadFamily, atmosphere: Atmosphere, lane_width_m: float | None = None
+    rng: np.random.Generator,
+    family: RoadFamily,
+    atmosphere: Atmosphere,
+    lane_width_m: float | None = None,
+    change: Change = UNCHANGED,
 ) -> Scene:
     """Draw the appearance of one episode: section, surface, markings and wear, shadows, snow, skyline.
 
@@ -49,11 +57,15 @@ def draw_scene(
         family: kind of road.
         atmosphere: season, weather and light.
         lane_width_m: used instead of the drawn one.
+        change: what is drawn anew, or not at all.
     """
-    seeds = rng.integers(2**63, size=len(_STREAMS))
-    streams = {name: np.random.default_rng(seed) for name, seed in zip(_STREAMS, seeds, strict=True)}
+    seeds = dict(zip(_STREAMS, rng.integers(2**63, size=len(_STREAMS)), strict=True))
+    grey = draw_pavement(np.random.default_rng(seeds["pavement"]), family).grey if "pavement" in change.other else None
+    streams = {
+        name: np.random.default_rng([seed, _OTHER] if name in change.other else seed) for name, seed in seeds.items()
+    }
     section = draw_section(streams["section"], family, lane_width_m)
-    ground = draw_ground(streams, family, section, atmosphere)
+    ground = draw_ground(streams, family, section, atmosphere, grey, change.has_shadows, change.has_markings)
     ridges, ridge_colours, ridge_textures = draw_ridges(streams["skyline"], family, atmosphere)
     return Scene(
         section=section,

@@ -14,6 +14,7 @@ import numpy as np
 
 from sim.appearance.atmosphere import Atmosphere
 from sim.camera import Camera
+from sim.changes import ASIDE_M
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile
 from sim.road import Road
@@ -24,6 +25,7 @@ from sim.roadside.rails import Rails
 from sim.roadside.sprites import N_VIEWS
 from sim.roadside.stretches import Roadside, RoadsideStretches
 from sim.roadside.strips import FAR_M, NEAR_M, PANEL, QUAD, THING, UPRIGHT, between, draw_things, panel_share
+from sim.surface_class import SurfaceClass
 
 __all__ = ["FAR_M", "ObjectRenderer"]
 
@@ -41,9 +43,13 @@ class ObjectRenderer:
         camera: of the pictures to draw into.
         roadside: the objects.
         atmosphere: its light, haze and darkness.
+        nearest_vehicle: "gone" or "aside": what becomes of the one nearest in view; see ``sim.changes.Change``.
     """
 
-    def __init__(self, camera: Camera, roadside: Roadside | RoadsideStretches, atmosphere: Atmosphere) -> None:
+    def __init__(
+        self, camera: Camera, roadside: Roadside | RoadsideStretches, atmosphere: Atmosphere, nearest_vehicle: str = ""
+    ) -> None:
+        self._nearest_vehicle = nearest_vehicle
         self.camera, self.roadside, self.atmosphere = camera, roadside, atmosphere
         self._road: Road | None = None
         self._laid: dict[int, tuple[Roadside, ObjectLayout, Rails]] = {}
@@ -95,6 +101,8 @@ class ObjectRenderer:
         for _, rails in near:
             n = rails.see(things, n, profile, s_m, pose, self._view)
         things = things[:n]
+        if self._nearest_vehicle:
+            things = self._change_nearest_vehicle(things)
         self._fetch(things)
         order = np.argsort(-things["depth_m"], kind="stable")
         draw_things(
@@ -119,6 +127,18 @@ class ObjectRenderer:
                 self._laid[id(part)] = laid
             near.append(laid[1:])
         return near
+
+    def _change_nearest_vehicle(self, things: np.ndarray) -> np.ndarray:
+        depth_m = np.where(things["surface"] == SurfaceClass.VEHICLE, things["depth_m"], np.inf)
+        if not np.isfinite(depth_m).any():
+            return things
+        nearest = int(depth_m.argmin())
+        if self._nearest_vehicle == "gone":
+            return np.delete(things, nearest)
+        things, one = things.copy(), things[nearest]
+        side = 1.0 if one["left"] + 0.5 * one["width"] > self.camera.horizon_u_px else -1.0
+        things["left"][nearest] += side * ASIDE_M * self.camera.focal_u_px / depth_m[nearest]
+        return things
 
     def draw_lights(self, picture: np.ndarray) -> None:
         """Add the glow of the lamps and lit windows of the last ``draw``; nothing by day."""

@@ -22,6 +22,7 @@ from sim.roadside.placer import (
     put_sign,
 )
 from sim.seasons import Season
+from sim.surface_class import SurfaceClass
 
 __all__ = ["Barrier", "Roadside", "RoadsideStretches"]
 
@@ -90,19 +91,28 @@ class RoadsideStretches:
     paved surface (parked cars may stand in bays along its edge), and nothing is ever in the own lane. What stands in a
     stretch of ``STRETCH_M`` is placed when it is first asked for, from generators of its own.
 
+    What is placed does not depend on the classes it is ``without``: these are left out afterwards.
+
     Attributes:
         traffic: what moves.
     """
 
     def __init__(
-        self, rng: np.random.Generator, style: RoadsideStyle, season: Season, section: CrossSection, length_m: float
+        self,
+        rng: np.random.Generator,
+        style: RoadsideStyle,
+        season: Season,
+        section: CrossSection,
+        length_m: float,
+        without: frozenset[SurfaceClass] = frozenset(),
     ) -> None:
+        self._without = without
         self._style, self._season, self._section, self._length_m = style, season, section, length_m
         self._seed = int(rng.integers(2**62))
         self._theme = _draw_theme(rng, self._style, len(section.lanes_m) - 1)
         placer = Placer(season, section)
         _add_traffic(placer, self._seed, self._theme, length_m)
-        self.traffic = _roadside(placer, length_m)
+        self.traffic = _roadside(placer, length_m, without)
         self._stretches: dict[int, Roadside] = {}
         self.n_stretches = int(np.ceil(length_m / STRETCH_M))
 
@@ -133,19 +143,20 @@ class RoadsideStretches:
                 put_sign(placer, inner, style, side, start_m)
                 park(placer, inner, style, side, start_m, linings[side])
         _repeat_posts(placer, theme, self._section, k * STRETCH_M, min((k + 1) * STRETCH_M, self._length_m))
-        return _roadside(placer, self._length_m)
+        return _roadside(placer, self._length_m, self._without)
 
 
 _REACH_M = 60.0
 """Things placed in a stretch may reach this far out of it."""
 
 
-def _roadside(placer: Placer, length_m: float) -> Roadside:
-    rows = sorted((row for row in placer.rows if row[0] < length_m), key=lambda row: row[0])
+def _roadside(placer: Placer, length_m: float, without: frozenset[SurfaceClass]) -> Roadside:
+    kept = (row for row in placer.rows if row[0] < length_m and row[6] not in without)
+    rows = sorted(kept, key=lambda row: row[0])
     along_m, lateral_m, speed_mps, width_m, height_m, sprite, surface = np.array(rows).reshape(-1, 7).T.copy()
     return Roadside(
         along_m, lateral_m, speed_mps, width_m, height_m, sprite.astype(np.int64), surface.astype(np.uint8),
-        tuple(placer.barriers),
+        () if SurfaceClass.BARRIER in without else tuple(placer.barriers),
     )  # fmt: skip
 
 
