@@ -108,6 +108,8 @@ class ConvStack(nn.Module):
             convs.append(nn.Conv2d(n_in, n_out, kernel, stride, padding=own))
             self._padding.append((0, 0, 0, 0) if symmetric else (left, right, top, bottom))
         self.convs = nn.ModuleList(convs)
+        # Modules, one for each layer, so that attribution methods can take hold of them.
+        self.activations = nn.ModuleList(nn.ReLU(inplace=True) for _ in convs)
         for conv in convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.get_parameter("bias"))
@@ -137,8 +139,8 @@ class ConvStack(nn.Module):
         """The maps (B, C, h, w) after ReLU, first to last."""
         x = whiten(checked_frames(frames, self.config))
         maps = []
-        for conv, padding in zip(self.convs, self._padding, strict=True):
-            x = conv(F.pad(x, padding) if any(padding) else x).relu_()  # (B, C, h, w)
+        for conv, activation, padding in zip(self.convs, self.activations, self._padding, strict=True):
+            x = activation(conv(F.pad(x, padding) if any(padding) else x))  # (B, C, h, w)
             maps.append(x)
         return maps
 
@@ -180,6 +182,7 @@ class Encoder(ConvStack):
         n_maps, n_positions = self.LAYERS[-1][0], height * width
         weight = torch.empty(n_maps, n_positions, self.FEATURES_PER_MAP).normal_(std=0.5 / math.sqrt(n_positions))
         self.dense_weight = nn.Parameter(weight - weight.mean(dim=1, keepdim=True))
+        self.dense_activation = nn.ReLU()
         self.dense_bias = nn.Parameter(torch.full((n_maps, self.FEATURES_PER_MAP), 0.5))
 
     @classmethod
@@ -191,7 +194,7 @@ class Encoder(ConvStack):
         """Features (B, 32) >= 0 of frames (B, 3, H, W) in [0, 1]; feature 4 i + j is unit j of map i."""
         last = self.feature_maps(frames)[-1].flatten(2)  # (B, 8, H W)
         dense = torch.einsum("bcp,cpk->bck", last, self.dense_weight) + self.dense_bias
-        return F.relu(dense).flatten(1)  # (B, 32)
+        return self.dense_activation(dense).flatten(1)  # (B, 32)
 
     def convolutions(self) -> list[Convolution]:
         """Those of the base, and the dense layers as one whose kernels are as large as the map."""
