@@ -16,6 +16,7 @@ from driving.attention import (
     smooth_grad,
     visual_backprop,
 )
+from driving.attention.ablation import class_effects
 from driving.attention.command import blurred_picture
 from driving.attention.integrated_gradients import signed_integrated_gradients
 from driving.attention.min_max import min_max
@@ -448,3 +449,17 @@ def test_rank_similarity_agrees_with_scipy_and_sees_order_alone():
     np.testing.assert_allclose(rank_similarity(one, other), expected)
     assert rank_similarity(one[0], one[0] ** 3) == pytest.approx(1.0)
     assert np.isnan(rank_similarity(one[0], np.ones((11, 12))))
+
+
+def test_class_effects_are_those_of_covering_every_pixel_of_a_class():
+    policy, frames = TinyPolicy(), torch.rand(2, 3, 4, 8)
+    classes = torch.randint(0, 3, (2, 4, 8), generator=torch.Generator().manual_seed(1)) * 2  # 0, 2, 4
+    state = torch.full((2, 5), 0.7)
+    found = class_effects(policy, frames, state, classes, 6)
+    assert found.shape == (2, 6)
+    for i in range(2):
+        for k in range(6):
+            covered = torch.where(classes[i] == k, frames[i].mean(dim=(1, 2), keepdim=True), frames[i])
+            whole, other = (policy.step(x[None], state[:1], 0.05)[0] for x in (frames[i], covered))
+            assert found[i, k] == pytest.approx(float((whole - other).detach()), abs=1e-6)
+    assert (found[:, [1, 3, 5]] == 0).all()

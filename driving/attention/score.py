@@ -53,7 +53,7 @@ def class_shares(maps: np.ndarray, class_map: np.ndarray, n_classes: int) -> np.
 
 
 def rank_accuracy(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Of the K brightest pixels, K being the size of the mask, the share inside it (Arras et al. 2022); nan where empty.
+    """Share inside the mask of the K brightest pixels, K being its size (Arras et al. 2022); nan for an empty one.
 
     Equally bright pixels count by their share, so an even map scores the mask's share of the picture.
     """
