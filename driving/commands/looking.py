@@ -29,8 +29,9 @@ from driving.demo import run_demo
 from driving.insight import WARMUP_S, insight
 from driving.instants import on_drive
 from driving.models import checkpoint
-from driving.noise import parse_noise
+from driving.noise import CLEAN, Noise, parse_noise
 from driving.settings import env_maker, find_env, known_envs, parse_env_options
+from driving.study.run import OWN, REFERENCE, Study, run_study
 from sim.errors import BadInputError
 from sim.files import write_json
 from sim.processes import n_cores
@@ -83,25 +84,46 @@ def demo(
 def attend_(
     policies: Annotated[list[str], typer.Option("--policies", help="One policy or more; a video shows two.")],
     source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
-    method: Annotated[str, typer.Option(help=f"{', '.join(ATTRIBUTIONS)}.")] = "visual_backprop",
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help=f"{', '.join(ATTRIBUTIONS)}; several with --seeds. Default: visual_backprop."),
+    ] = None,
     noise: NoiseOption = None,
     seconds: Annotated[float | None, typer.Option(help="At most; default: 30 s, or a whole drive.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Episode of an environment; noise.")] = 1000,
+    seeds: Annotated[
+        str | None, typer.Option(help="Roads A:B of an environment: a study, with intervals and the effects of things.")
+    ] = None,
+    sound: Annotated[bool, typer.Option("--sound", help="With --seeds: test the soundness of the methods.")] = False,
     video: Annotated[Path | None, typer.Option(help="Write an mp4 of it.")] = None,
     json: JsonOption = None,
     env_option: EnvOptionsOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Where policies look, side by side, on an environment or a recorded drive.
 
+    With --seeds, over many roads: scores of the maps on the same pictures for all and on each network's own drives,
+    what the command really hangs on (worlds in which one thing is otherwise), and whether the maps show it.
+
     Example: liquid-lane attend --policies ltc19 lstm64 --source lane/Procedural-v0 --video looks.mp4
+
+    Example: liquid-lane attend --policies ltc19@all lstm64@all --source lane/Procedural-v0 --seeds 2000:2020
     """
-    if method not in ATTRIBUTIONS:
-        raise BadInputError(f"method: expected one of {', '.join(ATTRIBUTIONS)}, got {method!r}")
+    methods = method or ["visual_backprop"]
+    for name in methods:
+        if name not in ATTRIBUTIONS:
+            raise BadInputError(f"method: expected one of {', '.join(ATTRIBUTIONS)}, got {name!r}")
     for path in (json, video):
         if path is not None:
             check_writable(path)
     if seconds is not None:
         check_seconds(seconds)
+    if seeds is not None:
+        _study(policies, source, methods, parse_noise(noise), parse_seeds(seeds), seconds or 10.0, sound, video, json,
+               env_option, workers or n_cores())  # fmt: skip
+        return
+    if len(methods) > 1 or sound:
+        raise BadInputError("attend: several methods and --sound are for a study; name its roads with --seeds A:B")
     world: Any
     if find_env(source) is not None:
         seconds = 30.0 if seconds is None else seconds
@@ -117,7 +139,7 @@ def attend_(
         figures = compare.attend(
             {name: checkpoint.load(name) for name in checkpoint.expand(policies)},
             world,
-            ATTRIBUTIONS[method],
+            ATTRIBUTIONS[methods[0]],
             parse_noise(noise),
             seconds,
             seed,
@@ -129,7 +151,62 @@ def attend_(
         write_json(json, figures)
     share = figures["road_area_share"]
     road = "no road mask known" if share is None else f"the road is {share:.1%} of the picture"
-    print_table(f"{method} on {source}; {road}", [{"policy": name, **row} for name, row in figures["policies"].items()])
+    title = f"{methods[0]} on {source}; {road}"
+    print_table(title, [{"policy": name, **row} for name, row in figures["policies"].items()])
+
+
+def _study(
+    policies: list[str], source: str, methods: list[str], noise: Noise | None, seeds: range, seconds: float,
+    sound: bool, video: Path | None, json: Path | None, env_option: list[str] | None, n_workers: int,
+) -> None:  # fmt: skip
+    """``attend --seeds``."""
+    if video is not None:
+        raise BadInputError("attend: a study has no video; leave out --seeds or --video")
+    if find_env(source) is None:
+        raise BadInputError(f"source: --seeds needs one of {', '.join(known_envs())}, got {source!r}")
+    networks = {name: checkpoint.load(name) for name in checkpoint.expand(policies)}
+    noises = (None,) if noise is None else (None, noise)
+    options = parse_env_options(env_option)
+    study = Study(networks, methods, source, seeds, seconds, noises=noises, sound=sound, env_options=options)
+    bar, advance = progress_bar("looking", len(seeds) + sound)
+    with bar:
+        figures = run_study(study, n_workers, advance)
+    if json is not None:
+        write_json(json, figures)
+    for drive in (REFERENCE, OWN):
+        rows = [_study_row(row) for row in figures["table"] if row["drive"] == drive]
+        print_table({REFERENCE: "On the same pictures", OWN: "On each one's own drives"}[drive], rows)
+    if effects := [row for row in figures["effects"] if row["drive"] == REFERENCE and row["noise"] == CLEAN]:
+        print_table(
+            "Change of the command when one thing is otherwise, as a share of the commands (95 %)",
+            [{"what": row["text"], "network": row["network"], "share": _interval(row, "share")} for row in effects],
+        )
+    if figures["soundness"]:
+        print_table(
+            "Soundness: tests passed",
+            [
+                {"method": row["method"], "policy": row["policy"]}
+                | {name: "yes" if good else "NO" for name, good in row["passed"].items()}
+                for row in figures["soundness"]
+            ],
+        )
+        if any(row["fails"] for row in figures["table"]):
+            print(f"{FAILS.strip()}: this method fails a test of soundness on this network.")
+    print("\n".join(figures["findings"]))
+
+
+FAILS = " (!)"
+
+
+def _study_row(row: dict[str, Any]) -> dict[str, Any]:
+    shown_columns = {name: _interval(row, name) for name in ("road_gain", "agreement")}
+    row = row | {"method": row["method"] + FAILS * bool(row["fails"])}
+    return {name: row[name] for name in ("noise", "method", "network")} | shown_columns
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    return "-" if value is None else f"{value:.3g} ({row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g})"
 
 
 def insight_(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from driving.attention.score import (
     pointing_hit,
     rank_accuracy,
     rank_similarity,
+    road_area_share,
 )
 from driving.models.policy import Policy, to_tensor
 from driving.study.scenes import Scenes
@@ -74,13 +75,14 @@ def map_scores(
     picked = scenes.picked
     maps = look(policy, to_tensor(scenes.film[picked]), states[0]).numpy()
     before = look(policy, to_tensor(scenes.film[np.maximum(picked - 1, 0)]), states[1]).numpy()
-    shares = class_shares(maps, scenes.class_maps, N_CLASSES)  # (n, classes)
-    areas = np.stack([(scenes.class_maps == k).mean(axis=(1, 2)) for k in range(N_CLASSES)], axis=-1)
     found: dict[str, Any] = {"road_share": on_road_share(maps, scenes.road_masks)}
-    for part, classes in PARTS.items():
-        area = areas[:, classes].sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[f"{part}_gain"] = np.where(area > 0, shares[:, classes].sum(axis=1) / area, np.nan)
+    found["road_gain"] = _gain(found["road_share"], road_area_share(scenes.road_masks))
+    agrees = None
+    if scenes.class_maps is not None:
+        shares, areas = class_shares(maps, scenes.class_maps, N_CLASSES), _areas(scenes.class_maps)  # (n, classes)
+        for part, classes in PARTS.items():
+            found[f"{part}_gain"] = _gain(shares[:, classes].sum(axis=1), areas[:, classes].sum(axis=1))
+        agrees = agreement(_by_change(shares), true_rms, _by_change(areas))
     found["rank_accuracy"] = rank_accuracy(maps, scenes.road_masks)
     found["pointing"] = pointing_hit(maps, scenes.road_masks)
     off_px = np.linalg.norm(centre_px(maps) - scenes.aim_px, axis=1)
@@ -91,18 +93,36 @@ def map_scores(
         clean = look(policy, to_tensor(scenes.clean_film[picked]), states[0]).numpy()
         found["ssim_clean_noisy"] = map_similarity(clean, maps)
         found["rank_clean_noisy"] = rank_similarity(clean, maps)
-    means = {name: _mean(values) for name, values in found.items()}
-    return means | {"agreement": agreement(_by_change(shares), true_rms, _by_change(areas))}
+    return {name: _mean(values) for name, values in found.items()} | {"agreement": agrees}
+
+
+def _areas(class_maps: np.ndarray) -> np.ndarray:
+    """Share (n, classes) of each picture that is of each class: what an even map would score."""
+    return np.stack([(class_maps == k).mean(axis=(1, 2)) for k in range(N_CLASSES)], axis=-1)
+
+
+def _gain(share: np.ndarray, area: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(area > 0, share / area, np.nan)
+
+
+def even_agreement(scenes: Scenes, true_rms: Mapping[str, float]) -> float | None:
+    """Agreement of a map that looks everywhere alike: large things count for more, and that is all it knows."""
+    if scenes.class_maps is None:
+        return None
+    areas = _by_change(_areas(scenes.class_maps))
+    return agreement(areas, true_rms, areas)
 
 
 def ablation_scores(
     policy: Policy, scenes: Scenes, states: Tensor, true_rms: Mapping[str, float]
 ) -> tuple[dict[str, float], float | None]:
     """Root mean square change of the command by class that is covered, and its agreement with the truth."""
+    assert scenes.class_maps is not None
     found = class_effects(
         policy, to_tensor(scenes.film[scenes.picked]), states, torch.from_numpy(scenes.class_maps), N_CLASSES
     ).numpy()
-    areas = np.stack([(scenes.class_maps == k).mean(axis=(1, 2)) for k in range(N_CLASSES)], axis=-1)
+    areas = _areas(scenes.class_maps)
     rms = {surface.name.lower(): rms_of(found[:, surface]) for surface in SurfaceClass if areas[:, surface].any()}
     return rms, agreement(_by_change(np.abs(found)), true_rms, _by_change(areas))
 
@@ -137,10 +157,3 @@ def _mean(values: Sequence[float] | np.ndarray) -> float | None:
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
     return float(known.mean()) if len(known) else None
-
-
-def mean_rows(rows: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Means of each figure over rows, of what is known."""
-    listed = list(rows)
-    names = dict.fromkeys(name for row in listed for name in row)
-    return {name: _mean([v for row in listed if (v := row.get(name)) is not None]) for name in names}

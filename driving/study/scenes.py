@@ -6,7 +6,7 @@ the same to the last bit (``sim.changes``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,8 @@ class Scenes:
         film, clean_film: uint8 (T, H, W, 3), as the driver saw it and as the camera gave it.
         dt_s: (T,).
         picked: (n,) which of them are the scenes; each but the first of the film has one before it.
-        class_maps, road_masks: uint8 and bool (n, H, W).
+        road_masks: bool (n, H, W).
+        class_maps: uint8 (n, H, W) of ``SurfaceClass``; None in a world that does not know them.
         aim_px: (n, 2) column and row of the lane's middle ``AIM_M`` ahead, on level ground.
         changed: by the name of the change, uint8 (n, H, W, 3).
         camera: of the pictures.
@@ -53,8 +54,8 @@ class Scenes:
     clean_film: np.ndarray
     dt_s: np.ndarray
     picked: np.ndarray
-    class_maps: np.ndarray
     road_masks: np.ndarray
+    class_maps: np.ndarray | None
     aim_px: np.ndarray
     changed: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -95,7 +96,7 @@ class Stage:
     """
 
     def __init__(
-        self, make_env: Callable[[], LaneEnv], make_changed: dict[str, Callable[[], LaneEnv]], every_s: float = 1.0
+        self, make_env: Callable[[], LaneEnv], make_changed: Mapping[str, Callable[[], LaneEnv]], every_s: float = 1.0
     ) -> None:
         self._env, self.every_s = make_env(), every_s
         self._changed = {name: make() for name, make in make_changed.items()}
@@ -110,7 +111,9 @@ class Stage:
         runs = [Run(env, plan, noise, asks_expert=actor.asks_expert and i == 0) for i, env in enumerate(worlds)]
         led = _Led(actor)
         led.begin(len(runs))
-        seen: dict[str, list[Any]] = {name: [] for name in ("film", "clean", "dt_s", "picked", "classes", "road", "aim")}
+        seen: dict[str, list[Any]] = {
+            name: [] for name in ("film", "clean", "dt_s", "picked", "classes", "road", "aim")
+        }
         changed: dict[str, list[np.ndarray]] = {name: [] for name in self._changed}
         step = max(round(self.every_s / self._env.dt_s), 1)
 
@@ -121,8 +124,9 @@ class Stage:
             if t % step != step - 1:
                 return
             seen["picked"].append(t)
-            seen["classes"].append(one.info["class_map"].copy())
             seen["road"].append(one.info["road_mask"].copy())
+            if "class_map" in one.info:
+                seen["classes"].append(one.info["class_map"].copy())
             seen["aim"].append(self._aim_px())
             for name, other in zip(self._changed, instants[1:], strict=True):
                 changed[name].append(other.frame.copy())
@@ -131,8 +135,8 @@ class Stage:
             advance(runs, led, watch)
         return Scenes(
             seed, runs[0].log.setting, self._env.camera, np.stack(seen["film"]), np.stack(seen["clean"]),
-            np.array(seen["dt_s"], np.float32), np.array(seen["picked"], int),
-            np.array(seen["classes"], np.uint8), np.array(seen["road"], bool), np.array(seen["aim"], float),
+            np.array(seen["dt_s"], np.float32), np.array(seen["picked"], int), np.array(seen["road"], bool),
+            np.array(seen["classes"], np.uint8) if seen["classes"] else None, np.array(seen["aim"], float),
             {name: np.stack(frames) for name, frames in changed.items() if frames},
         )  # fmt: skip
 
