@@ -17,17 +17,30 @@ from driving.attention.score import map_similarity, on_road_share, road_area_sha
 from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
-from driving.video import HEIGHT_PX, WIDTH_PX, Panel, VideoWriter, compose
+from driving.video import (
+    HEIGHT_PX,
+    WIDTH_PX,
+    AnimationWriter,
+    Panel,
+    Result,
+    VideoWriter,
+    closing_card,
+    compose,
+    writer_for,
+)
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.drive import Drive
 from sim.episodes import EpisodeLog, Instant
 from sim.errors import BadInputError
 from sim.lane_env import LaneEnv
 
+MAX_PANELS = 4
 BLOCK = 32
 """Frames whose maps are computed in one batch."""
 HOLD_FRAMES = 20
 """How often the last picture of a video with a crash is written."""
+CLOSING_S = 3.0
+"""How long the figures at the end are shown."""
 UNTRAINED_SEEDS = (901, 902, 903)
 """The untrained networks a score is held against; their shares are averaged."""
 
@@ -56,6 +69,7 @@ class AttentionTally:
         on_road, untrained_on_road, area: over the frames whose road mask is known.
         similarity: over the noisy frames.
         n_frames, n_mask_frames: seen, and of these with a known mask.
+        shares: on the road, frame by frame.
     """
 
     on_road: _Mean = field(default_factory=_Mean)
@@ -64,6 +78,17 @@ class AttentionTally:
     similarity: _Mean = field(default_factory=_Mean)
     n_frames: int = 0
     n_mask_frames: int = 0
+    shares: list[float] = field(default_factory=list)
+
+    def interval(self, n_together: int) -> tuple[float | None, float | None]:
+        """95 % of the mean share on the road, from the means of ``n_together`` frames each; None for too few."""
+        known = np.array([share for share in self.shares if math.isfinite(share)])
+        n_blocks = len(known) // max(n_together, 1)
+        if n_blocks < 3:
+            return None, None
+        means = np.array([block.mean() for block in np.array_split(known, n_blocks)])
+        half = 1.96 * float(means.std(ddof=1)) / math.sqrt(n_blocks)
+        return float(known.mean()) - half, float(known.mean()) + half
 
     def figures(self) -> dict[str, Any]:
         """Means over the frames; a share is None without a single known mask, SSIM without noise."""
@@ -118,7 +143,8 @@ class Onlooker:
             if mask is not None:
                 tally.n_mask_frames += 1
                 tally.area.add(float(road_area_share(mask)))
-                tally.on_road.add(float(on_road_share(maps[i], mask)))
+                tally.shares.append(float(on_road_share(maps[i], mask)))
+                tally.on_road.add(tally.shares[-1])
                 shares = [on_road_share(other[i], mask) for other in untrained]
                 tally.untrained_on_road.add(float(np.mean(shares)))
             scored.append(Seen(instant, maps[i], tally.on_road.value, tally.untrained_on_road.value))
@@ -131,16 +157,16 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
-    """What each policy is called over its panel: its kind, and its name where two are of one kind."""
+    """What each policy is called over its panel: its kind, after its name where two are of one kind."""
     kinds = {name: policy.core.title for name, policy in policies.items()}
     alike = len(set(kinds.values())) < len(kinds)
-    return {name: f"{kind}: {Path(name).name}" if alike else kind for name, kind in kinds.items()}
+    return {name: f"{Path(name).name}: {kind}" if alike else kind for name, kind in kinds.items()}
 
 
 def compare(
     streams: Mapping[str, Iterator[Instant]],
     onlookers: Mapping[str, Onlooker],
-    video: VideoWriter | None = None,
+    video: VideoWriter | AnimationWriter | None = None,
     heading: str = "",
     subtitle: str = "",
     condition: str = "clean picture",
@@ -188,6 +214,33 @@ def compare(
         film(last, list(last))
 
 
+def close(
+    video: VideoWriter | AnimationWriter,
+    onlookers: Mapping[str, Onlooker],
+    driven: Mapping[str, Driven] | None,
+    subtitle: str,
+    frame_rate_hz: float,
+) -> None:
+    """Write the card with the figures, long enough to be read."""
+    names, area = titles({name: onlooker.policy for name, onlooker in onlookers.items()}), _area(onlookers)
+    results = []
+    for name, onlooker in onlookers.items():
+        tally, log = onlooker.tally, driven[name].log if driven else None
+        low, high = tally.interval(round(frame_rate_hz))
+        status = "watched" if log is None else f"{log.seconds:.0f} s in its lane"
+        if log is not None and log.crashed:
+            status = f"left the lane at {log.seconds:.1f} s"
+        results.append(
+            Result(
+                names[name], tally.on_road.value, low, high, tally.untrained_on_road.value, area,
+                tally.similarity.value, log.mean_abs_offset_m if log else None, status, bool(log and log.crashed),
+            )
+        )  # fmt: skip
+    picture = closing_card(results, "What came out", subtitle)
+    for _ in range(round(CLOSING_S * frame_rate_hz)):
+        video.write(picture)
+
+
 def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while block := list(islice(items, size)):
         yield block
@@ -207,6 +260,9 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
     strengths = core.synapse_strengths
+    with torch.no_grad():
+        frame = to_tensor(instant.frame[None])
+        trace = core.synapse_trace(policy.encode(frame), instant.state.unsqueeze(0)) if core.wiring else None
     return Panel(
         title=title,
         picture=instant.frame if instant.picture is None else instant.picture,
@@ -223,12 +279,15 @@ def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended
         neurons=core.shown_state(instant.state).numpy(),
         wiring=core.wiring,
         strengths=None if strengths is None else strengths.detach().numpy(),
+        time_constants_s=None if trace is None else trace.time_constant_s[0].numpy(),
+        road_mask=instant.info.get("road_mask"),
     )
 
 
 def heading_for(n_policies: int) -> str:
     """The line over the video."""
-    return "Same road, two networks. Bright = where each looks" if n_policies > 1 else "Bright = where it looks"
+    number = {2: "two", 3: "three", 4: "four"}.get(n_policies)
+    return f"Same road, {number} networks. Bright = where each looks" if number else "Bright = where it looks"
 
 
 def attend(
@@ -243,11 +302,12 @@ def attend(
     source_name: str = "",
     on_frame: Callable[[], None] = lambda: None,
     from_s: float = 0.0,
+    with_card: bool = True,
 ) -> dict[str, Any]:
     """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
 
     Args:
-        policies: by name, one or two.
+        policies: by name; one to four for a video.
         source: a drive, or a maker of environments (``render_mode="rgb_array"`` for the video).
         method: attribution, the same for every policy.
         noise: what the policies see; the similarity compares each map with that of the clean frame.
@@ -256,17 +316,18 @@ def attend(
         video_path: mp4 to write.
         frame_rate_hz: of the video; None takes the source's, so that it plays as fast as it was driven.
         from_s: what comes before is driven, but neither scored nor shown.
+        with_card: the video ends with the figures.
 
     Returns:
         The keys of ``liquid-lane attend --json``.
 
     Raises:
-        BadInputError: no policy, more than two for a video, or no positive time.
+        BadInputError: no policy, more than four for a video, or no positive time.
     """
     if not policies:
         raise BadInputError("attend: expected at least one policy, got none; name them with --policies")
-    if video_path is not None and len(policies) > 2:
-        raise BadInputError(f"attend: a video shows one or two policies, got {len(policies)}")
+    if video_path is not None and len(policies) > MAX_PANELS:
+        raise BadInputError(f"attend: a video shows up to {MAX_PANELS} policies, got {len(policies)}")
     if seconds is not None and not seconds > 0:
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
     if frame_rate_hz is None:
@@ -290,7 +351,9 @@ def attend(
     if video_path is None:
         compare(streams, onlookers, None, **words, driven=driven, on_frame=on_frame)
     else:
-        with VideoWriter(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
+        with writer_for(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
             compare(streams, onlookers, video, **words, driven=driven, on_frame=on_frame)
+            if with_card:
+                close(video, onlookers, driven, f"{noise_title(noise)}, {source_name}", frame_rate_hz)
     rows = {name: onlooker.tally.figures() for name, onlooker in onlookers.items()}
     return {"road_area_share": _area(onlookers), "policies": rows}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import Onlooker, compare, heading_for
+from driving.compare import Onlooker, close, compare, heading_for
 from driving.instants import Driven, together
 from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
@@ -123,6 +123,7 @@ def _film(
                 driven=driven,
                 on_frame=on_frame,
             )
+            close(video, onlookers, driven, f"{noise_title(condition)}, simulated road {seed}", FRAME_RATE_HZ)
             for name, onlooker in onlookers.items():
                 figures = onlooker.tally.figures()
                 if condition is None:

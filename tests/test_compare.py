@@ -240,7 +240,8 @@ def test_compare_video_of_a_drive_has_its_frames_and_its_rate(make_drive, small_
         {"a": small_policy(), "b": small_policy("lstm")}, drive, left_half, seconds=0.7,
         video_path=tmp_path / "look.mp4", on_frame=lambda: calls.append(1),
     )  # fmt: skip
-    assert n_video_frames(tmp_path / "look.mp4") == (7, pytest.approx(10.0))
+    n_card = round(compare_module.CLOSING_S * 10)
+    assert n_video_frames(tmp_path / "look.mp4") == (7 + n_card, pytest.approx(10.0))
     assert len(calls) == 7
 
 
@@ -288,7 +289,8 @@ def test_compare_crashed_episode_keeps_its_last_picture(small_policy, stand_in_e
         assert not panels[1].crashed
     assert not np.array_equal(shown[2][0][1].picture, shown[3][0][1].picture)
     assert [words["time_s"] for _, words in shown] == pytest.approx(0.05 * np.arange(2 + n_after))
-    assert n_video_frames(tmp_path / "v.mp4")[0] == 2 + n_after + compare_module.HOLD_FRAMES
+    n_card = round(compare_module.CLOSING_S * 20)
+    assert n_video_frames(tmp_path / "v.mp4")[0] == 2 + n_after + compare_module.HOLD_FRAMES + n_card
 
 
 def test_compare_leaves_no_video_after_an_error(small_policy, stand_in_env, tmp_path):
@@ -308,8 +310,8 @@ def test_compare_rejects_what_it_cannot_show(make_drive, small_policy, tmp_path)
     drive, policy = make_drive(5), small_policy()
     with pytest.raises(BadInputError, match="at least one policy"):
         attend({}, drive, left_half)
-    with pytest.raises(BadInputError, match="got 3"):
-        attend(dict.fromkeys("abc", policy), drive, left_half, video_path=tmp_path / "v.mp4")
+    with pytest.raises(BadInputError, match="got 5"):
+        attend(dict.fromkeys("abcde", policy), drive, left_half, video_path=tmp_path / "v.mp4")
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(BadInputError, match="above 0 s"):
             attend({"a": policy}, drive, left_half, seconds=seconds)
@@ -331,5 +333,5 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
 def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):
     titles = compare_module.titles({"runs/a": small_policy(), "b": small_policy(seed=1)})
     assert titles["runs/a"] != titles["b"]
-    assert titles["runs/a"].endswith("a")
+    assert titles["runs/a"].startswith("a: ")
     assert compare_module.titles({"x": small_policy()})["x"] == "19 liquid neurons (LTC)"

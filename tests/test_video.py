@@ -3,9 +3,10 @@ import dataclasses
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from driving.models.wiring import paper_wiring
-from driving.video import Panel, VideoWriter, compose
+from driving.video import Panel, Result, VideoWriter, closing_card, compose, writer_for
 from sim.errors import BadInputError
 
 HEIGHT, WIDTH = 48, 64
@@ -249,9 +250,9 @@ def test_compose_cuts_long_words_before_the_badge():
     assert (frame[:90, badge_left - 12 : badge_left - 2] == [14, 17, 23]).all()
 
 
-@pytest.mark.parametrize("n_panels", [0, 3])
+@pytest.mark.parametrize("n_panels", [0, 5])
 def test_compose_rejects_another_number_of_panels(n_panels):
-    with pytest.raises(ValueError, match="one or two"):
+    with pytest.raises(ValueError, match="one to four"):
         compose([_panel()] * n_panels, **WORDS)
 
 
@@ -259,3 +260,84 @@ def test_compose_rejects_another_number_of_panels(n_panels):
 def test_panel_rejects_what_cannot_be_drawn(wrong):
     with pytest.raises(ValueError, match=r"must"):
         _panel(**wrong)
+
+
+@pytest.mark.parametrize("n_panels", [1, 2, 3, 4])
+def test_compose_gives_every_network_a_panel_of_its_own(n_panels):
+    panels = [_panel(title=f"network {i}") for i in range(n_panels)]
+    before = compose(panels, **WORDS)
+    width = before.shape[1] / n_panels
+    for i in range(n_panels):
+        changed = [
+            *panels[:i],
+            _panel(title=f"network {i}", picture=np.zeros((78, 200, 3), np.uint8)),
+            *panels[i + 1 :],
+        ]
+        columns = _changed_columns(before, compose(changed, **WORDS))
+        assert len(columns) > 100
+        assert width * i - 20 <= columns.min()
+        assert columns.max() <= width * (i + 1) + 20
+
+
+def test_compose_outlines_the_road_and_rings_the_neurons():
+    mask = np.zeros((78, 200), bool)
+    mask[40:, 30:150] = True
+    plain = compose([_panel()], **WORDS)
+    outlined = compose([_panel(road_mask=mask)], **WORDS)
+    assert 200 < (plain != outlined).any(-1).sum() < 5000  # a line, not an area
+    short, long = (compose([_panel(time_constants_s=np.full(19, tau))], **WORDS) for tau in (0.005, 1.0))
+    assert (short != long).any(-1).sum() > 400
+
+
+def result(**changes):
+    values = {
+        "title": "19 liquid neurons (LTC)", "on_road_share": 0.7, "low": 0.6, "high": 0.8,
+        "untrained_on_road_share": 0.1, "road_area_share": 0.4, "similarity": 0.5, "mean_abs_offset_m": 0.12,
+        "status": "20 s in its lane", "crashed": False,
+    }  # fmt: skip
+    return Result(**(values | changes))
+
+
+def test_closing_card_shows_each_figure_and_does_without():
+    one = closing_card([result()], "What came out", "a road")
+    assert one.shape == (720, 1280, 3)
+    for name, value in (("on_road_share", 0.5), ("low", 0.3), ("road_area_share", 0.2), ("similarity", 0.9),
+                        ("untrained_on_road_share", 0.3), ("mean_abs_offset_m", 0.5), ("status", "left")):  # fmt: skip
+        assert (closing_card([result(**{name: value})], "What came out", "a road") != one).any(), name
+    nothing = dict.fromkeys(
+        ("on_road_share", "low", "high", "untrained_on_road_share", "road_area_share", "similarity",
+         "mean_abs_offset_m")
+    )  # fmt: skip
+    closing_card([result(**nothing)] * 4, "What came out", "")
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif"])
+def test_animation_plays_as_long_as_the_video_at_half_the_rate(tmp_path, suffix):
+    path = tmp_path / f"look.{suffix}"
+    with writer_for(path, 20.0, HEIGHT, WIDTH) as video:
+        for frame in _frames(9):
+            video.write(frame)
+    with Image.open(path) as picture:
+        assert picture.n_frames == 5
+        assert picture.size == (WIDTH, HEIGHT)
+        picture.seek(1)
+        picture.load()
+        assert picture.info["duration"] == 100
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_animation_interrupted_or_empty_leaves_nothing(tmp_path):
+    with pytest.raises(BadInputError, match="at least one frame"), writer_for(tmp_path / "a.gif", 20, 4, 4):
+        pass
+
+    def stop():
+        with writer_for(tmp_path / "a.gif", 20, HEIGHT, WIDTH) as video:
+            video.write(_frames(1)[0])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stop()
+    with pytest.raises(ValueError, match="a frame must be"), writer_for(tmp_path / "a.gif", 20, 4, 4) as video:
+        video.write(_frames(1)[0])
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(writer_for(tmp_path / "a.mp4", 20, HEIGHT, WIDTH), VideoWriter)

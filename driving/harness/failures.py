@@ -108,6 +108,7 @@ def film(
             folder / failure.path,
             source_name=failure.text,
             from_s=max(failure.lost_s - BEFORE_S, 0.0),
+            with_card=False,
         )
         rows.append({"path": failure.path, "text": failure.text})
         on_film()

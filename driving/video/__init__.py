@@ -1,6 +1,18 @@
-"""The comparison video: an H.264 file that browsers play, and the frames drawn for it."""
+"""The comparison video: an H.264 file that browsers play, or an animated picture, and the frames drawn for it."""
 
+from driving.video.animation import AnimationWriter, writer_for
+from driving.video.closing import Result, closing_card
 from driving.video.comparison import HEIGHT_PX, WIDTH_PX, Panel, compose
 from driving.video.writer import VideoWriter
 
-__all__ = ["HEIGHT_PX", "WIDTH_PX", "Panel", "VideoWriter", "compose"]
+__all__ = [
+    "HEIGHT_PX",
+    "WIDTH_PX",
+    "AnimationWriter",
+    "Panel",
+    "Result",
+    "VideoWriter",
+    "closing_card",
+    "compose",
+    "writer_for",
+]

@@ -12,10 +12,12 @@ import numpy as np
 from driving.models.wiring import Wiring
 from driving.video.canvas import (
     CARD,
+    INK,
     MUTED,
     SUBPIXEL_BITS,
     Colour,
     Rectangle,
+    arc,
     box,
     card,
     disc,
@@ -27,6 +29,8 @@ from driving.video.canvas import (
 COLUMNS = {"inter": (0.0, 8.0), "command": (0.53, 10.0), "motor": (1.0, 14.0)}
 """By role: place across the card as a share of its width, and largest radius in pixels."""
 
+RING_S = (0.005, 1.0)
+"""Time constants at which a ring begins and is closed."""
 WIRE = (44, 51, 65)
 BELOW, REST, ABOVE = (74, 156, 255), (58, 66, 82), (255, 150, 64)
 """Colours of a state of -1, 0 and +1."""
@@ -95,7 +99,12 @@ def _wire(start: tuple[float, float], end: tuple[float, float], radius_px: float
 
 
 def liquid_circuit(
-    canvas: np.ndarray, rectangle: Rectangle, neurons: np.ndarray, wiring: Wiring, strengths: np.ndarray | None = None
+    canvas: np.ndarray,
+    rectangle: Rectangle,
+    neurons: np.ndarray,
+    wiring: Wiring,
+    strengths: np.ndarray | None = None,
+    time_constants_s: np.ndarray | None = None,
 ) -> None:
     """The neurons in their layers, coloured by state; a synapse lights up as its source rises.
 
@@ -103,8 +112,13 @@ def liquid_circuit(
         neurons: states (K,).
         wiring: of the circuit; a lit line is orange (excites) or blue (inhibits).
         strengths: of the synapses (R,); the stronger ones shine brighter and wider.
+        time_constants_s: of the neurons (K,): how far the ring around each goes, on a scale of logarithms.
     """
-    left, top, width, height = card(canvas, rectangle, f"Its {wiring.n_neurons} neurons, now")
+    caption = f"Its {wiring.n_neurons} neurons, now"
+    if time_constants_s is not None:
+        low, high = (1000 * float(f(time_constants_s)) for f in (np.min, np.max))
+        caption = f"{wiring.n_neurons} neurons, τ {low:.0f} to {high:.0f} ms"
+    left, top, width, height = card(canvas, rectangle, caption)
     layout, synapses = _layout(width, height - 20, wiring), wiring.synapses
     lit = np.clip(np.nan_to_num(neurons), 0, 1)[synapses[:, 0]]
     share = np.ones(len(synapses))
@@ -119,6 +133,11 @@ def liquid_circuit(
     for state, (x, y), radius_px in zip(neurons, layout.places, layout.radii_px, strict=True):
         disc(canvas, (left + x, top + y), radius_px + 2, CARD)
         disc(canvas, (left + x, top + y), radius_px, state_colour(float(state)))
+    if time_constants_s is not None:
+        first, last = (float(np.log(end_s)) for end_s in RING_S)
+        for tau_s, (x, y), radius_px in zip(time_constants_s, layout.places, layout.radii_px, strict=True):
+            share = float(np.clip((np.log(max(tau_s, 1e-6)) - first) / (last - first), 0, 1))
+            arc(canvas, (left + x, top + y), radius_px + 2, 0.0, -2 * np.pi * share, INK, 1)
     for role, x, n in layout.columns:
         name = "steer" if role == "motor" else f"{n} {role}"
         half = text_width_px(name, 12) / 2

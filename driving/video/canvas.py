@@ -27,8 +27,8 @@ WHITE: Colour = (255, 255, 255)
 GOOD: Colour = (110, 214, 150)
 WARNING: Colour = (255, 190, 92)
 DANGER: Colour = (255, 92, 92)
-ACCENTS: tuple[Colour, Colour] = ((84, 208, 216), (190, 160, 255))
-"""Of the first and the second network."""
+ACCENTS: tuple[Colour, ...] = ((84, 208, 216), (190, 160, 255), (240, 163, 94), (127, 208, 131))
+"""Of the first network, the second, ..."""
 
 SUBPIXEL_BITS = 4
 BOX_SUPERSAMPLING = 4

@@ -31,7 +31,9 @@ from driving.video.overlay import attention_scale, camera_view
 HEIGHT_PX, WIDTH_PX = 720, 1280
 MARGIN_PX, GAP_PX = 24, 12
 CRASHED = "OUT OF ITS LANE"
-PANEL_WIDTH_PX = {1: 640, 2: 600}
+PANEL_WIDTH_PX = {1: 640, 2: 600, 3: 400, 4: 296}
+WIDE_PX = 500
+"""From this width on the instruments stand side by side, below it one above the other."""
 PANEL_TOP_PX, PANEL_BOTTOM_PX = 100, 672
 
 Drawing = Callable[[np.ndarray, Rectangle], None]
@@ -56,6 +58,8 @@ class Panel:
         neurons: states (n,) to be shown.
         wiring: of these neurons, where they are a circuit's.
         strengths: of its synapses (R,), where known.
+        time_constants_s: of the neurons (n,), as they are now, where known.
+        road_mask: bool (H, W), drawn as an outline; where known.
     """
 
     title: str
@@ -73,6 +77,8 @@ class Panel:
     neurons: np.ndarray | None = None
     wiring: Wiring | None = None
     strengths: np.ndarray | None = None
+    time_constants_s: np.ndarray | None = None
+    road_mask: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n_neurons = 0 if self.neurons is None else len(self.neurons)
@@ -92,10 +98,10 @@ def compose(
     noisy: bool = False,
     road_area_share: float | None = None,
 ) -> np.ndarray:
-    """One or two panels as a picture, uint8 RGB (720, 1280, 3).
+    """One to four panels as a picture, uint8 RGB (720, 1280, 3).
 
     Args:
-        panels: one or two networks, left to right.
+        panels: one network each, left to right.
         heading: what is shown, in one line.
         subtitle: how to read it, in one line.
         condition: of the camera picture, shown as a badge: "clean picture", "Gaussian noise 0.1".
@@ -104,13 +110,12 @@ def compose(
         road_area_share: the road's share of the picture, which attention spread evenly would score.
     """
     if len(panels) not in PANEL_WIDTH_PX:
-        raise ValueError(f"expected one or two panels, got {len(panels)}")
+        raise ValueError(f"expected one to four panels, got {len(panels)}")
     canvas = _background().copy()
     _header(canvas, heading, subtitle, condition, time_s, WARNING if noisy else GOOD)
     width = PANEL_WIDTH_PX[len(panels)]
-    free = WIDTH_PX - width * len(panels)
-    left = MARGIN_PX if len(panels) == 2 else free // 2
-    step = WIDTH_PX - 2 * MARGIN_PX - width
+    left = MARGIN_PX if len(panels) > 1 else (WIDTH_PX - width) // 2
+    step = (WIDTH_PX - 2 * MARGIN_PX - width) // max(len(panels) - 1, 1)
     for i_panel, panel in enumerate(panels):
         _panel(canvas, panel, left + i_panel * step, width, ACCENTS[i_panel], road_area_share)
     _footer(canvas, panels)
@@ -150,7 +155,7 @@ def _panel(
     picture_height = min(picture_height, round(0.39 * width))
     picture_width = min(width, round(picture_height * panel.picture.shape[1] / panel.picture.shape[0]))
     view = (left + (width - picture_width) // 2, picture_top, picture_width, picture_height)
-    camera_view(canvas, view, panel.picture, panel.attention)
+    camera_view(canvas, view, panel.picture, panel.attention, panel.road_mask)
     if panel.crashed:
         box(canvas, *view, DANGER, radius_px=0, opacity=0.10)
         box(canvas, *view, DANGER, radius_px=0, outline_px=4)
@@ -168,6 +173,9 @@ def _instruments(
     """The known instruments in columns that share the width; an unknown one leaves its room to the others."""
     columns = _columns(panel, accent, road_area_share)
     left, top, width, height = area
+    if width < WIDE_PX:
+        _stacked(canvas, [column[1] for column in columns], area)
+        return
     share = (width - GAP_PX * (len(columns) - 1)) / sum(weight for weight, _ in columns)
     x = float(left)
     for weight, drawings in columns:
@@ -176,6 +184,18 @@ def _instruments(
             right, y = round(x + weight * share), round(top + i * (each + GAP_PX))
             draw(canvas, (round(x), y, right - round(x), round(each)))
         x += weight * share + GAP_PX
+
+
+def _stacked(canvas: np.ndarray, columns: list[list[Drawing]], area: Rectangle) -> None:
+    """Wheel and scores side by side where there is room for both, what goes on inside below them."""
+    left, top, width, height = area
+    rows = [[column[0] for column in columns[:2]], *([drawing] for column in columns[2:] for drawing in column)]
+    each = (height - GAP_PX * (len(rows) - 1)) / len(rows)
+    for i, row in enumerate(rows):
+        share = (width - GAP_PX * (len(row) - 1)) / len(row)
+        for k, draw in enumerate(row):
+            x, y = round(left + k * (share + GAP_PX)), round(top + i * (each + GAP_PX))
+            draw(canvas, (x, y, round(share), round(each)))
 
 
 def _columns(panel: Panel, accent: Colour, road_area_share: float | None) -> list[tuple[float, list[Drawing]]]:
@@ -197,7 +217,7 @@ def _columns(panel: Panel, accent: Colour, road_area_share: float | None) -> lis
     inside: list[Drawing] = []
     if panel.neurons is not None and panel.wiring is not None:
         activity = partial(liquid_circuit, neurons=panel.neurons, wiring=panel.wiring)
-        inside.append(partial(activity, strengths=panel.strengths))
+        inside.append(partial(activity, strengths=panel.strengths, time_constants_s=panel.time_constants_s))
     elif panel.neurons is not None:
         inside.append(partial(hidden_units, hidden=panel.neurons))
     columns: list[tuple[float, list[Drawing]]] = [(1.0, [steer]), (1.2, scores), (1.25, inside)]
@@ -214,7 +234,9 @@ def _footer(canvas: np.ndarray, panels: Sequence[Panel]) -> None:
         x += write(canvas, "neuron state   −1", x, y, 13, MUTED) + 8
         state_scale(canvas, x, y, 130)
         x += 138
-        x += write(canvas, "+1", x, y, 13, MUTED)
+        x += write(canvas, "+1", x, y, 13, MUTED) + 40
+    if any(panel.time_constants_s is not None for panel in panels):
+        x += write(canvas, "ring: time constant τ, closed at 1 s", x, y, 13, MUTED)
     if any(panel.wiring is not None for panel in panels):
         x = WIDTH_PX - MARGIN_PX
         for text, colour in (

@@ -117,7 +117,8 @@ def road_share(
     known = bool(np.isfinite(on_road_share))
     figure = f"{on_road_share:.0%}" if known else "–"
     write(canvas, figure, left, top + 16, 26, INK, bold=True)
-    write(canvas, "mean so far", left + text_width_px(figure, 26, True) + 8, top + 20, 12, MUTED)
+    figure_px = text_width_px(figure, 26, True) + 8
+    write(canvas, "mean so far", left + figure_px, top + 20, 12, MUTED, max_width_px=width - figure_px)
     bar = top + 46
     box(canvas, left, bar - 6, width, 12, TRACK, radius_px=6)
     if known:

@@ -13,6 +13,9 @@ from driving.video.canvas import Rectangle
 PICTURE_SATURATION, PICTURE_LIGHT = 0.45, 0.62
 """What is left of the camera picture's colour and light under the attention map."""
 
+OUTLINE = (150, 214, 178)
+"""Colour of the road's outline."""
+
 
 @lru_cache(maxsize=1)
 def _attention_table() -> tuple[np.ndarray, np.ndarray]:
@@ -24,8 +27,14 @@ def _attention_table() -> tuple[np.ndarray, np.ndarray]:
     return np.round(covered).astype(np.uint8)[None], np.round(left_over).astype(np.uint8)[None]
 
 
-def camera_view(canvas: np.ndarray, rectangle: Rectangle, picture: np.ndarray, attention: np.ndarray) -> None:
-    """The camera picture, toned down, under the attention map: bright where the network looks."""
+def camera_view(
+    canvas: np.ndarray,
+    rectangle: Rectangle,
+    picture: np.ndarray,
+    attention: np.ndarray,
+    road_mask: np.ndarray | None = None,
+) -> None:
+    """The camera picture, toned down, under the attention map: bright where the network looks; the road outlined."""
     left, top, width, height = rectangle
     shown = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
     grey = cv2.cvtColor(cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -35,7 +44,19 @@ def camera_view(canvas: np.ndarray, rectangle: Rectangle, picture: np.ndarray, a
     index = cv2.cvtColor(cv2.convertScaleAbs(np.clip(level, 0, 1), alpha=255), cv2.COLOR_GRAY2RGB)
     covered, left_over = _attention_table()
     dimmed = cv2.multiply(toned, cv2.LUT(index, left_over), scale=1 / 255)
-    canvas[top : top + height, left : left + width] = cv2.add(dimmed, cv2.LUT(index, covered))
+    view = cv2.add(dimmed, cv2.LUT(index, covered))
+    if road_mask is not None:
+        cv2.drawContours(view, _outlines(road_mask, width, height), -1, OUTLINE, 1, cv2.LINE_AA)
+    canvas[top : top + height, left : left + width] = view
+
+
+def _outlines(road_mask: np.ndarray, width: int, height: int) -> list[np.ndarray]:
+    """Of the road in a larger picture, without specks and small holes."""
+    share = cv2.resize(road_mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = (cv2.GaussianBlur(share, (0, 0), width / 250) > 0.5).astype(np.uint8)
+    found, _ = cv2.findContours(cv2.copyMakeBorder(smooth, 1, 1, 1, 1, cv2.BORDER_REPLICATE), cv2.RETR_LIST,
+                                cv2.CHAIN_APPROX_NONE)  # fmt: skip
+    return [contour - 1 for contour in found if cv2.contourArea(contour) > 0.002 * width * height]
 
 
 def attention_scale(canvas: np.ndarray, left: int, middle: int, width_px: int) -> None:
