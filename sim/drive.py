@@ -78,7 +78,7 @@ class DriveMeta:
     notes: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drive:
     """Arrays of one length T, one camera; frame k is row k, always.
 
@@ -152,6 +152,12 @@ class Drive:
                 f"drive: row {row}: |curvature| must be at most {MAX_PLAUSIBLE_CURVATURE_PER_M} /m, "
                 f"got {self.curvature_per_m[row]}; check the unit of the steering angle"
             )
+
+    def __repr__(self) -> str:
+        height, width = self.frames.shape[1:3]
+        seconds = float(self.timestamps_s[-1] - self.timestamps_s[0]) if len(self) else 0.0
+        masks = f", {len(self.mask_rows())} road masks" if self.road_masks is not None else ""
+        return f"Drive({len(self)} frames of {height} x {width}, {seconds:.1f} s, {self.meta.source!r}{masks})"
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -39,7 +39,7 @@ class EpisodePlan:
     disturbance_key: tuple[int, ...] = ()
 
 
-@dataclass
+@dataclass(repr=False)
 class EpisodeLog:
     """What happened in one episode; the lists have one entry a driven step.
 
@@ -67,6 +67,10 @@ class EpisodeLog:
     truncation: str | None = None
     setting: dict[str, Any] = field(default_factory=dict)
     planned_s: float | None = None
+
+    def __repr__(self) -> str:
+        how = "crashed" if self.crashed else self.truncation or "driving"
+        return f"EpisodeLog(seed {self.seed}, {self.seconds:.1f} s, {self.distance_m:.0f} m, {how})"
 
     @property
     def seconds(self) -> float:

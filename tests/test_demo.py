@@ -59,7 +59,7 @@ def test_demo_writes_video_report_and_figures(policies, tmp_path):
     assert figures["lane_half_width_m"] > 1
     with av.open(str(out / "comparison.mp4")) as video:
         n_frames = sum(1 for _ in video.decode(video=0))
-    assert n_frames == 40  # two chapters of one second at 20 frames a second
+    assert n_frames == 2 * (20 + 60)  # two chapters of a second at 20 frames a second, after each the figures
     report = (out / "report.html").read_text()
     assert "comparison.mp4" in report
     assert "gaussian" in report.lower()

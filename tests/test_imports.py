@@ -186,6 +186,7 @@ MAY_IMPORT = {
     "driving.noise": {"sim.camera", "sim.injection"},
     "driving.noise.sheet": {"driving.noise", "sim.files", "sim.procedural_env"},
     "driving.video": {"driving.models.wiring", "sim.files"},
+    "driving.notebook": {"driving.circuit_plot", "driving.models", "driving.video"},
     "driving.study": {
         "driving.attention",
         "driving.harness.figures",
@@ -197,6 +198,7 @@ MAY_IMPORT = {
         "sim.camera",
         "sim.changes",
         "sim.conventions",
+        "sim.files",
         "sim.disturbance",
         "sim.episode_workers",
         "sim.episodes",

@@ -12,7 +12,7 @@ from driving.models.policy import build_policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-ALL = [ROOT / folder / "README.md" for folder in ("", "checkpoints", "driving", "sim")]
+ALL = [ROOT / folder / "README.md" for folder in ("", "checkpoints", "driving", "driving/attention", "sim")]
 every_readme = pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, compare_means, mean_estimate
 from driving.models.policy import PolicyConfig, build_policy, to_tensor
@@ -16,7 +17,9 @@ from driving.settings import env_maker
 from driving.study.looks import COMPARED, agreement, commands, effects, map_scores, rms_of
 from driving.study.run import EVEN, OWN, REFERENCE, Study, comparisons, findings, run_study, table
 from driving.study.scenes import Stage
+from driving.study.still import COLUMN_INCH, DPI, Moment, check_still, save_still
 from sim.changes import CHANGES
+from sim.errors import BadInputError
 from sim.surface_class import SurfaceClass
 
 ENV = "lane/Procedural-v0"
@@ -213,3 +216,28 @@ def test_study_gives_the_same_rows_for_any_number_of_workers():
     assert not one["soundness"][0]["passed"]["random core"]  # it does not look at the core
     marked = [row["fails"] for row in one["table"] if row["method"] == "visual_backprop"]
     assert all("random core" in fails for fails in marked)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_still_has_a_row_for_each_network_and_a_column_for_each_method(scenes, policy, tmp_path, suffix):
+    other = build_policy(PolicyConfig("lstm"), 3).eval()
+    policies = {"a/ltc": policy, "lstm": other}
+    moments = {
+        name: Moment(scenes.film[9], one.initial_state(1)[0], scenes.road_masks[0]) for name, one in policies.items()
+    }
+    path = tmp_path / f"still.{suffix}"
+    save_still(path, policies, moments, ["visual_backprop", "grad_cam"], "a road")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if suffix == "png":
+        with Image.open(path) as picture:
+            assert picture.width == 3 * COLUMN_INCH * DPI
+            assert 0.2 < picture.height / picture.width < 0.5
+    else:
+        text = path.read_text()
+        assert text.count("<image") == 2 * 3  # one a cell, the map laid over the picture
+        assert "<svg" in text
+
+
+def test_still_of_no_kind_of_picture_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match=r"ends with .png, .svg, .pdf, got 'a.jpg'"):
+        check_still(tmp_path / "a.jpg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,11 @@ from driving.demo import run_demo
 from driving.insight import WARMUP_S, insight
 from driving.instants import on_drive
 from driving.models import checkpoint
-from driving.noise import CLEAN, Noise, parse_noise
+from driving.noise import CLEAN, Noise, noise_title, parse_noise
 from driving.settings import env_maker, find_env, known_envs, parse_env_options
 from driving.study.run import OWN, REFERENCE, Study, run_study
+from driving.study.scenes import Stage
+from driving.study.still import Moment, check_still, save_still
 from sim.errors import BadInputError
 from sim.files import write_json
 from sim.processes import n_cores
@@ -95,7 +98,10 @@ def attend_(
         str | None, typer.Option(help="Roads A:B of an environment: a study, with intervals and the effects of things.")
     ] = None,
     sound: Annotated[bool, typer.Option("--sound", help="With --seeds: test the soundness of the methods.")] = False,
-    video: Annotated[Path | None, typer.Option(help="Write an mp4 of it.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Write an mp4; .webp or .gif for an animated picture.")] = None,
+    still: Annotated[
+        Path | None, typer.Option(help="Figure of the last moment for papers, by all methods: .png, .svg or .pdf.")
+    ] = None,
     json: JsonOption = None,
     env_option: EnvOptionsOption = None,
     workers: WorkersOption = None,
@@ -113,17 +119,23 @@ def attend_(
     for name in methods:
         if name not in ATTRIBUTIONS:
             raise BadInputError(f"method: expected one of {', '.join(ATTRIBUTIONS)}, got {name!r}")
-    for path in (json, video):
+    for path in (json, video, still):
         if path is not None:
             check_writable(path)
     if seconds is not None:
         check_seconds(seconds)
+    if still is not None:
+        check_still(still)
+        _still(policies, source, methods, parse_noise(noise), seconds, seed, still, env_option)
+        return
     if seeds is not None:
         _study(policies, source, methods, parse_noise(noise), parse_seeds(seeds), seconds or 10.0, sound, video, json,
                env_option, workers or n_cores())  # fmt: skip
         return
     if len(methods) > 1 or sound:
-        raise BadInputError("attend: several methods and --sound are for a study; name its roads with --seeds A:B")
+        raise BadInputError(
+            "attend: several methods are for a study (--seeds A:B) or a figure (--still), --sound for a study"
+        )
     world: Any
     if find_env(source) is not None:
         seconds = 30.0 if seconds is None else seconds
@@ -153,6 +165,33 @@ def attend_(
     road = "no road mask known" if share is None else f"the road is {share:.1%} of the picture"
     title = f"{methods[0]} on {source}; {road}"
     print_table(title, [{"policy": name, **row} for name, row in figures["policies"].items()])
+
+
+def _still(
+    policies: list[str], source: str, methods: list[str], noise: Noise | None, seconds: float | None, seed: int,
+    path: Path, env_option: list[str] | None,
+) -> None:  # fmt: skip
+    """``attend --still``: the same picture for all, from a drive of the expert or a recorded one."""
+    networks = {name: checkpoint.load(name) for name in checkpoint.expand(policies)}
+    moments = {}
+    if find_env(source) is not None:
+        seconds = seconds or 5.0
+        make_env = env_maker(source, parse_env_options(env_option), seconds)
+        with contextlib.closing(Stage(make_env, {}, seconds)) as stage:
+            scenes = stage.play(seed, seconds, None, noise)
+        for name, policy in networks.items():
+            state = scenes.states(policy)[0][-1]
+            moments[name] = Moment(scenes.film[scenes.picked[-1]], state, scenes.road_masks[-1])
+        title = f"{source}, road {seed}, {seconds:g} s; {noise_title(noise)}"
+    else:
+        drive = load_drive(source, masks=True)
+        for name, policy in networks.items():
+            for instant in on_drive(policy, drive, seconds, noise, seed):
+                last = instant
+            moments[name] = Moment(last.frame, last.state_before, last.info.get("road_mask"))
+        title = f"{source}, {last.time_s:.1f} s; {noise_title(noise)}"
+    save_still(path, networks, moments, methods, title)
+    print(f"Written: {path}")
 
 
 def _study(

@@ -181,6 +181,12 @@ class Policy(nn.Module):
         state: Tensor = self.core.initial_state(batch)
         return state
 
+    def __repr__(self) -> str:
+        n, config = sum(p.numel() for p in self.parameters()), self.config
+        return (
+            f"Policy({config.core}, encoder {config.encoder}, {config.height_px} x {config.width_px}, {n:,} parameters)"
+        )
+
     def step(self, frame: Tensor, state: Tensor, dt_s: float | Tensor) -> tuple[Tensor, Tensor]:
         """One frame (B, 3, H, W) -> curvature (B,) in 1/m, state; ``dt_s`` is a number or (B,)."""
         features = self.encode(frame)  # (B, N)

@@ -136,8 +136,8 @@ def liquid_circuit(
     if time_constants_s is not None:
         first, last = (float(np.log(end_s)) for end_s in RING_S)
         for tau_s, (x, y), radius_px in zip(time_constants_s, layout.places, layout.radii_px, strict=True):
-            share = float(np.clip((np.log(max(tau_s, 1e-6)) - first) / (last - first), 0, 1))
-            arc(canvas, (left + x, top + y), radius_px + 2, 0.0, -2 * np.pi * share, INK, 1)
+            closed = float(np.clip((np.log(max(tau_s, 1e-6)) - first) / (last - first), 0, 1))
+            arc(canvas, (left + x, top + y), radius_px + 2, 0.0, -2 * np.pi * closed, INK, 1)
     for role, x, n in layout.columns:
         name = "steer" if role == "motor" else f"{n} {role}"
         half = text_width_px(name, 12) / 2
