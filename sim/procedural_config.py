@@ -53,6 +53,7 @@ class ProceduralConfig(LaneConfig):
         min_speed_mps, max_speed_mps: range of an episode's top speed, held on straights.
         max_lateral_acceleration_mps2: the car slows down for curves to stay below it.
         change: one thing that is not as the seed has it (``sim.changes``): the counterfactual world.
+        poster: a PNG or JPEG file that is printed on boards beside the road (``sim.poster``).
     """
 
     family: str = ANY
@@ -67,6 +68,7 @@ class ProceduralConfig(LaneConfig):
     max_speed_mps: float | None = None
     max_lateral_acceleration_mps2: float = 3.0
     change: str = UNCHANGED.name
+    poster: str = ""
 
     def __post_init__(self) -> None:
         change_of(self.change)

@@ -16,6 +16,7 @@ from sim.errors import BadInputError
 from sim.expert import PurePursuit
 from sim.families import FAMILIES
 from sim.lane_env import DISPLAY_SIZE, LaneEnv, config_of
+from sim.poster import Posters, read_poster
 from sim.procedural_config import ProceduralConfig
 from sim.render import Renderer
 from sim.road import Road, random_road
@@ -65,6 +66,7 @@ class ProceduralEnv(LaneEnv):
         self.car = VehicleConfig(**car)
         super().__init__("lane/Procedural-v0", self.config, self.car, Camera(), render_mode=render_mode)
         self._display: Renderer | None = None
+        self._poster = read_poster(self.config.poster) if self.config.poster else None
 
     def _begin(self, options: dict[str, Any]) -> float:
         self._s_m = float(options.get("along_road_m", 5.0))
@@ -128,7 +130,11 @@ class ProceduralEnv(LaneEnv):
 
     def _renderer_of(self, camera: Camera) -> Renderer:
         nearest_vehicle = change_of(self.config.change).nearest_vehicle
-        return Renderer(camera, self.scene, self.roadside, self._stream("grain"), nearest_vehicle)
+        renderer = Renderer(camera, self.scene, self.roadside, self._stream("grain"), nearest_vehicle)
+        if self._poster is not None:
+            edge_m = self.scene.section.right_edge_m
+            renderer.posters = Posters(self._poster, camera, self.scene.atmosphere, edge_m)
+        return renderer
 
     def _advance(self, curvature_per_m: float) -> None:
         self.speed_mps = self.road.interpolate(self._speed_mps, self._s_m)

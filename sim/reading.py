@@ -100,8 +100,8 @@ def read_video(path: Path, n_frames: int) -> Iterator[np.ndarray]:
         raise BadInputError(f"{path}: {k} frames, but its table has {n_frames} rows; the video is cut short")
 
 
-def read_picture(path: Path, height_px: int, width_px: int) -> np.ndarray:
-    """A JPEG or PNG file as uint8 (H, W, 3) RGB.
+def read_picture(path: Path, height_px: int | None = None, width_px: int | None = None) -> np.ndarray:
+    """A JPEG or PNG file as uint8 (H, W, 3) RGB; of any size, unless one is given.
 
     Raises:
         BadInputError: missing, cut short (the decoder alone would fill up with grey), or of another size.
@@ -114,7 +114,7 @@ def read_picture(path: Path, height_px: int, width_px: int) -> np.ndarray:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if end in data[-64:] else None
     if picture is None:
         raise BadInputError(f"{path}: picture is cut short or damaged; copy it again or remove its row")
-    if picture.shape[:2] != (height_px, width_px):
+    if None not in (height_px, width_px) and picture.shape[:2] != (height_px, width_px):
         raise BadInputError(
             f"{path}: picture must be {height_px}x{width_px} (rows x columns), "
             f"got {picture.shape[0]}x{picture.shape[1]}"

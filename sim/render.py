@@ -21,6 +21,7 @@ from sim.appearance.weather_overlay import Overlay
 from sim.camera import Camera
 from sim.compiled import compiled, interpolate
 from sim.ground_profile import GroundProfile, fill_rows
+from sim.poster import Posters
 from sim.road import STEP_M, Road
 from sim.roadside.objects import ObjectRenderer
 from sim.roadside.stretches import Roadside, RoadsideStretches
@@ -38,6 +39,11 @@ _SAMPLES = (np.concatenate([_FINE_M, _COARSE_M]) / STEP_M).astype(int)
 """Which stored points of the centre line, from ``BEHIND_M`` behind the car on, stand for it."""
 _REACH_M = np.repeat([2.0, 5.0], [len(_FINE_M), len(_COARSE_M)])
 """How far from such a point its circle is followed."""
+
+
+def lens_of(x_m: float, y_m: float, heading_rad: float) -> tuple[float, float]:
+    """Where the lens is when the rear axle is at (x, y)."""
+    return x_m + CAMERA_FORWARD_M * math.cos(heading_rad), y_m + CAMERA_FORWARD_M * math.sin(heading_rad)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class Renderer:
         roadside: what stands beside the road; None for an empty one.
         rng: of the weather's grain.
         nearest_vehicle: see ``sim.changes.Change``.
+
+    Attributes:
+        posters: what is printed on boards beside the road, if anything.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class Renderer:
         nearest_vehicle: str = "",
     ) -> None:
         self.camera, self.scene = camera, scene
+        self.posters: Posters | None = None
         self._atlas = GroundAtlas(scene)
         self._panorama = Panorama(camera, scene, self._atlas.mean_verge())
         self._objects = ObjectRenderer(camera, roadside, scene.atmosphere, nearest_vehicle) if roadside else None
@@ -103,11 +113,12 @@ class Renderer:
         self._panorama.draw(picture, class_map, top, heading_rad, camera.focal_v_px * grade)
         s, d = self.road_coordinates(ahead, forward_m)
         self._atlas.draw(picture, class_map, lane_mask, s, d, forward_m, footprint_m)
+        lens = lens_of(x_m, y_m, heading_rad)
         if self._objects is not None:
-            # The lens, not the rear axle.
-            camera_x_m = x_m + CAMERA_FORWARD_M * math.cos(heading_rad)
-            camera_y_m = y_m + CAMERA_FORWARD_M * math.sin(heading_rad)
-            self._objects.draw(picture, class_map, profile, road, s_m, camera_x_m, camera_y_m, heading_rad, time_s)
+            self._objects.draw(picture, class_map, profile, road, s_m, *lens, heading_rad, time_s)
+        if self.posters is not None:
+            self.posters.draw(picture, class_map, road, s_m, *lens, heading_rad)
+        if self._objects is not None or self.posters is not None:
             lane_mask &= class_map <= SurfaceClass.MARKING
         if self._overlay.is_needed:
             self._overlay.apply(picture, round(time_s * 20.0), heading_rad)
