@@ -1,5 +1,7 @@
 """A printed picture beside the road: drawn where it stands, and the same in the form that gradients flow through."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -44,10 +46,10 @@ def test_poster_boards_stand_beside_the_road_upright_and_as_large_as_they_are():
     env.place(100.0)
     found = boards(env)
     assert len(found) >= 2
-    assert all(one.depth_m > other.depth_m for one, other in zip(found, found[1:], strict=False))
+    assert all(one.depth_m > other.depth_m for one, other in itertools.pairwise(found))
     camera, edge_m = env.camera, env.scene.section.right_edge_m
     near = found[-1]
-    upper_left, upper_right, lower_right, lower_left = near.corners_px
+    upper_left, upper_right, _, lower_left = near.corners_px
     assert upper_left[0] < upper_right[0]
     assert upper_left[1] < lower_left[1]
     assert lower_left[0] == pytest.approx(upper_left[0])
