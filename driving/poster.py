@@ -153,9 +153,7 @@ def main() -> None:
     with new_file(given.out) as unfinished:
         unfinished.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
     first, last = pushes[0], float(np.mean(pushes[-20:]))
-    print(
-        f"{given.out}: {len(places)} moments; the command goes {last:.5f} 1/m to the {given.side} (at first {first:.5f})"
-    )
+    print(f"{given.out}: {len(places)} moments; steers {last:.5f} 1/m to the {given.side} (at first {first:.5f})")
 
 
 if __name__ == "__main__":
