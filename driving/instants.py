@@ -92,7 +92,7 @@ def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise |
                 return
             info: Info = {"dt_s": float(dt_s[row])}  # type: ignore[typeddict-item]  # nothing else is known
             if row in known and drive.road_masks is not None:
-                info["road_mask"] = _resized_mask(drive.road_masks[row], size)
+                info["road_mask"] = resized_mask(drive.road_masks[row], size)
             since_last_s += info["dt_s"]
             if not injection.arrives(info["dt_s"]):
                 continue
@@ -105,6 +105,7 @@ def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise |
             yield instant
 
 
-def _resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A road mask at another (height, width): road where it covers half of a pixel."""
     covered = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     return covered >= 0.5

@@ -190,7 +190,7 @@ def test_cli_record_train_test_drive_attend(succeeds, tmp_path):
     assert set(drive) == DRIVE_KEYS
     assert [set(episode) for episode in drive["episodes"]] == [EPISODE_KEYS] * 2
     assert [episode["seed"] for episode in drive["episodes"]] == [7, 8]
-    assert n_frames(video) == 10
+    assert n_frames(video) == 10 + 60  # and three seconds of figures
 
     for source, n_expected, noise in ((data, 40, "none"), ("lane/Procedural-v0", 5, "blur:2")):
         succeeds(
@@ -305,7 +305,7 @@ def test_cli_attend_writes_a_video_of_a_drive(succeeds, saved_drive, saved_polic
         "attend", "--policies", saved_policies["ltc"], saved_policies["lstm"],
         "--source", f"{saved_drive}@0:4", "--method", "input_gradient", "--video", tmp_path / "v.mp4",
     )  # fmt: skip
-    assert n_frames(tmp_path / "v.mp4") == 4
+    assert n_frames(tmp_path / "v.mp4") == 4 + 60
 
 
 def test_cli_tables_hold_names_with_brackets_and_whole_headings(succeeds, saved_drive, saved_policies, tmp_path):
@@ -613,13 +613,29 @@ def test_cli_train_settings_that_cannot_be_are_errors(fails, saved_drive, tmp_pa
     assert not (tmp_path / "p" / "weights.safetensors").exists()
 
 
-def test_cli_more_than_two_policies_make_no_video(fails, saved_policies, saved_drive, tmp_path):
-    copies = [tmp_path / name for name in "abc"]
+def test_cli_more_than_four_policies_make_no_video(fails, saved_policies, saved_drive, tmp_path):
+    copies = [tmp_path / name for name in "abcde"]
     for copy in copies:
         copy.symlink_to(saved_policies["ltc"])
     line = fails("attend", "--policies", *copies, "--source", saved_drive, "--video", tmp_path / "v.mp4")
-    assert "got 3" in line
-    assert "got 3" in fails("demo", *(w for c in copies for w in ("--policy", c)), "--out", tmp_path / "d")
+    assert "got 5" in line
+    assert "got 3" in fails("demo", *(w for c in copies[:3] for w in ("--policy", c)), "--out", tmp_path / "d")
+
+
+def test_cli_attend_draws_a_still_and_studies_a_recorded_drive(succeeds, fails, saved_drive, saved_policies, tmp_path):
+    names = "attend", "--policies", saved_policies["ltc"], saved_policies["lstm"]
+    methods = "--method", "visual_backprop", "--method", "grad_cam"
+    succeeds(*names, "--source", saved_drive, *methods, "--still", tmp_path / "s.png")
+    assert (tmp_path / "s.png").stat().st_size > 10_000
+    text = succeeds(*names, "--source", saved_drive, *methods, "--json", tmp_path / "s.json")
+    assert "grad_cam" in text
+    assert {row["method"] for row in json.loads((tmp_path / "s.json").read_text())["table"]} == set(methods[1::2])
+    world = "--source", "lane/Procedural-v0"
+    assert "--seeds A:B" in fails(*names, *world, *methods)
+    assert "ends with .png" in fails(*names, *world, "--still", tmp_path / "s.jpg")
+    assert "no video" in fails(*names, *world, "--seeds", "3:4", "--video", tmp_path / "v.mp4")
+    assert "needs one of" in fails(*names, "--source", saved_drive, "--seeds", "3:4")
+    assert "Mind" in fails(*names, *world, "--method", "Mind")
 
 
 # Bad input: places to write --------------------------------------------------------------------------------

@@ -203,6 +203,10 @@ MAY_IMPORT = {
     "driving.notebook": {"driving.circuit_plot", "driving.models", "driving.video"},
     "driving.study": {
         "driving.attention",
+        "driving.data",
+        "driving.instants",
+        "sim.drive",
+        "sim.injection",
         "driving.harness.figures",
         "driving.harness.statistics",
         "driving.models",

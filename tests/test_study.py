@@ -15,6 +15,7 @@ from driving.models.policy import PolicyConfig, build_policy, to_tensor
 from driving.noise import Noise
 from driving.settings import env_maker
 from driving.study.looks import COMPARED, agreement, commands, effects, map_scores, rms_of
+from driving.study.recorded import scenes_of
 from driving.study.run import EVEN, OWN, REFERENCE, Study, comparisons, findings, run_study, table
 from driving.study.scenes import Stage
 from driving.study.still import COLUMN_INCH, DPI, Moment, check_still, save_still
@@ -241,3 +242,32 @@ def test_still_has_a_row_for_each_network_and_a_column_for_each_method(scenes, p
 def test_still_of_no_kind_of_picture_is_refused(tmp_path):
     with pytest.raises(BadInputError, match=r"ends with .png, .svg, .pdf, got 'a.jpg'"):
         check_still(tmp_path / "a.jpg")
+
+
+def test_scenes_of_a_recording_are_rows_with_masks_in_blocks(make_drive, monkeypatch):
+    monkeypatch.setattr("driving.study.recorded.BLOCK_S", 1.0)
+    drive = make_drive(60, size=(78, 200), gaps=(30,), known_masks=[2, 5, 6, 26, 40, 59])
+    blocks = list(scenes_of(drive, 78, 200, every_s=0.1))
+    picked = np.concatenate([scenes.film[scenes.picked] for scenes in blocks])
+    np.testing.assert_array_equal(picked, drive.frames[[2, 5, 26, 40, 59]])  # 6 is too soon after 5
+    assert [scenes.seed for scenes in blocks] == list(range(len(blocks)))
+    assert all(scenes.class_maps is None for scenes in blocks)
+    masks = np.concatenate([scenes.road_masks for scenes in blocks])
+    known = dict(zip(drive.mask_rows(), drive.road_masks[drive.mask_rows()], strict=True))
+    np.testing.assert_array_equal(masks, np.stack([known[row] for row in (2, 5, 26, 40, 59)]))
+    noisy = list(scenes_of(drive, 78, 200, Noise("gaussian", 0.1), every_s=0.1))
+    assert (noisy[0].film != noisy[0].clean_film).any()
+    np.testing.assert_array_equal(noisy[0].clean_film, blocks[0].film)
+
+
+def test_study_of_a_recording_scores_the_road_alone(make_drive, policy):
+    drive = make_drive(30, size=(78, 200), known_masks=[2, 25])
+    other = build_policy(PolicyConfig("lstm"), 3).eval()
+    study = Study({"ltc@0": policy, "lstm@0": other}, ("grad_cam",), "", range(0), recording=drive, every_s=0.1)
+    figures = run_study(study)
+    assert [(row["network"], row["method"], row["drive"]) for row in figures["table"]] == [
+        ("ltc", "grad_cam", REFERENCE), ("lstm", "grad_cam", REFERENCE),
+    ]  # fmt: skip
+    assert figures["table"][0]["road_gain"] > 0
+    assert figures["effects"] == []
+    assert "marking_gain" not in figures["table"][0]

@@ -128,8 +128,9 @@ def attend_(
         check_still(still)
         _still(policies, source, methods, parse_noise(noise), seconds, seed, still, env_option)
         return
-    if seeds is not None:
-        _study(policies, source, methods, parse_noise(noise), parse_seeds(seeds), seconds or 10.0, sound, video, json,
+    is_recording = find_env(source) is None and parse_drive_spec(source)[0].exists()
+    if seeds is not None or (is_recording and (len(methods) > 1 or sound)):
+        _study(policies, source, methods, parse_noise(noise), seeds, seconds or 10.0, sound, video, json,
                env_option, workers or n_cores())  # fmt: skip
         return
     if len(methods) > 1 or sound:
@@ -195,26 +196,35 @@ def _still(
 
 
 def _study(
-    policies: list[str], source: str, methods: list[str], noise: Noise | None, seeds: range, seconds: float,
+    policies: list[str], source: str, methods: list[str], noise: Noise | None, seeds: str | None, seconds: float,
     sound: bool, video: Path | None, json: Path | None, env_option: list[str] | None, n_workers: int,
 ) -> None:  # fmt: skip
-    """``attend --seeds``."""
+    """``attend --seeds``, and several methods on a recorded drive."""
     if video is not None:
-        raise BadInputError("attend: a study has no video; leave out --seeds or --video")
-    if find_env(source) is None:
+        raise BadInputError("attend: a study has no video; leave it out, or --seeds and all methods but one")
+    recording = None
+    if seeds is None:
+        recording = load_drive(source, masks=True)
+        if not len(recording.mask_rows()):
+            raise BadInputError(f"source: a study of a recorded drive needs road masks, {source} has none")
+    elif find_env(source) is None:
         raise BadInputError(f"source: --seeds needs one of {', '.join(known_envs())}, got {source!r}")
+    roads = range(0) if seeds is None else parse_seeds(seeds)
     networks = {name: checkpoint.load(name) for name in checkpoint.expand(policies)}
     noises = (None,) if noise is None else (None, noise)
     options = parse_env_options(env_option)
-    study = Study(networks, methods, source, seeds, seconds, noises=noises, sound=sound, env_options=options)
-    bar, advance = progress_bar("looking", len(seeds) + sound)
+    study = Study(
+        networks, methods, source, roads, seconds, noises=noises, sound=sound, env_options=options, recording=recording
+    )
+    bar, advance = progress_bar("looking", (len(noises) if recording else len(roads)) + sound)
     with bar:
         figures = run_study(study, n_workers, advance)
     if json is not None:
         write_json(json, figures)
     for drive in (REFERENCE, OWN):
         rows = [_study_row(row) for row in figures["table"] if row["drive"] == drive]
-        print_table({REFERENCE: "On the same pictures", OWN: "On each one's own drives"}[drive], rows)
+        if rows:
+            print_table({REFERENCE: "On the same pictures", OWN: "On each one's own drives"}[drive], rows)
     if effects := [row for row in figures["effects"] if row["drive"] == REFERENCE and row["noise"] == CLEAN]:
         print_table(
             "Change of the command when one thing is otherwise, as a share of the commands (95 %)",

@@ -30,8 +30,10 @@ from driving.study.looks import (
     map_scores,
     rms_of,
 )
+from driving.study.recorded import scenes_of
 from driving.study.scenes import Scenes, Stage
 from sim.changes import CHANGES, UNCHANGED
+from sim.drive import Drive
 from sim.processes import spread
 
 REFERENCE, OWN = "reference", "own"
@@ -50,7 +52,7 @@ class Study:
     Attributes:
         policies: by name.
         methods: of ``ATTRIBUTIONS``.
-        env, env_options: the world.
+        env, env_options: the world; ``recording`` in its place: a drive with road masks, its blocks for roads.
         seeds, seconds, every_s: roads, how long each is driven, time between two scenes.
         noises: conditions; None for the clean picture.
         own: whether each network's own drives are looked at as well.
@@ -65,6 +67,7 @@ class Study:
     every_s: float = 1.0
     noises: Sequence[Noise | None] = (None,)
     own: bool = True
+    recording: Drive | None = None
     sound: bool = False
     env_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,6 +83,18 @@ class Study:
 
 Rows = dict[str, list[dict[str, Any]]]
 """By kind: "scores", "effects", "ablation"."""
+
+
+def _of_recording(study: Study, noise: Noise | None) -> Rows:
+    """All rows of a recorded drive under one condition."""
+    one_thread()
+    rows: Rows = {"scores": [], "effects": [], "ablation": []}
+    assert study.recording is not None
+    for name, policy in study.policies.items():
+        size = policy.config.height_px, policy.config.width_px
+        for scenes in scenes_of(study.recording, *size, noise, study.every_s):
+            _add(rows, study, name, policy, scenes, {"drive": REFERENCE, "noise": condition_of(noise)})
+    return rows
 
 
 def _of_road(study: Study, seed: int) -> Rows:
@@ -136,15 +151,17 @@ def _sound(study: Study, job: SoundJob) -> dict[str, Any]:
 def run_study(study: Study, n_workers: int = 1, on_step: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Rows of every road, soundness, and the figures of all together, as strict JSON."""
     by_road: dict[int, Rows] = {}
-    for i, rows in spread(partial(_of_road, study), list(study.seeds), n_workers, lambda seed: f"road {seed}"):
+    jobs: list[Any] = list(study.noises if study.recording else study.seeds)
+    work = _of_recording if study.recording else _of_road
+    for i, rows in spread(partial(work, study), jobs, n_workers, lambda job: f"road {job}"):
         by_road[i] = rows
         on_step()
     all_rows = {kind: [row for i in sorted(by_road) for row in by_road[i][kind]] for kind in by_road[0]}
     tested: list[dict[str, Any]] = []
     if study.sound:
-        jobs = list(_sound_jobs(study))
-        found = dict(spread(partial(_sound, study), jobs, n_workers, lambda job: f"{job[0]}, {job[1]}"))
-        tested = [found[i] for i in range(len(jobs))]
+        tests = _sound_jobs(study)
+        found = dict(spread(partial(_sound, study), tests, n_workers, lambda job: f"{job[0]}, {job[1]}"))
+        tested = [found[i] for i in range(len(tests))]
         on_step()
     fails: dict[tuple[str, str], list[str]] = {}
     for row in tested:
@@ -161,9 +178,17 @@ def run_study(study: Study, n_workers: int = 1, on_step: Callable[[], None] = la
 
 
 def _sound_jobs(study: Study) -> list[SoundJob]:
-    jobs: list[SoundJob] = []
+    if study.recording is not None:
+        config = next(iter(study.policies.values())).config
+        played = list(scenes_of(study.recording, config.height_px, config.width_px, None, study.every_s))
+        return _tests_on(study, played)
     with contextlib.closing(Stage(env_maker(study.env, study.env_options, study.seconds), {}, study.every_s)) as stage:
         played = [stage.play(seed, study.seconds) for seed in study.seeds]
+    return _tests_on(study, played)
+
+
+def _tests_on(study: Study, played: Sequence[Scenes]) -> list[SoundJob]:
+    jobs: list[SoundJob] = []
     frames = np.concatenate([scenes.film[scenes.picked] for scenes in played])
     for name, policy in study.policies.items():
         states = torch.cat([scenes.states(policy)[0] for scenes in played])
