@@ -99,5 +99,5 @@ def test_stress_page_of_one_network_and_of_nothing_driven():
 def test_stress_page_tells_of_recovery_and_of_single_trainings(figures):
     figures["table"][0]["recovery_s"] = 0.731
     text = read(stress_page(figures))
-    assert f"the command of {figures['table'][0]['network']} had recovered within 0.73 s on average" in text
+    assert f"took a while to recover: that of {figures['table'][0]['network']} 0.73 s on average" in text
     assert "There is one training of lstm64: the verdicts are about networks, not their kinds." in text

@@ -78,12 +78,13 @@ def findings(figures: Figures) -> list[str]:
         if stands:
             named = [f"{noise_title(r['noise'])} ({VERDICTS[r['verdict']]})" for r in stands]
             lines.append(f"Standing when all are taken together: {_and(named)}.")
+    recovered: dict[str, list[float]] = {}
     for row in rows:
         if row.get("recovery_s") is not None:
-            lines.append(
-                f"After a burst in its memory ({noise_title(row['noise'])}) the command of {row['network']} had "
-                f"recovered within {row['recovery_s']:.2f} s on average."
-            )
+            recovered.setdefault(row["network"], []).append(row["recovery_s"])
+    if recovered:
+        told = [f"that of {name} {_from_to(times_s)} s" for name, times_s in recovered.items()]
+        lines.append(f"After a burst in the memory a command took a while to recover: {_and(told)} on average.")
     for network, error in figures["mean_corruption_error"].items():
         if network != reference and error is not None:
             lines.append(f"Averaged over noises, {network} failed {error:.0f} % as often as {reference}.")
@@ -109,6 +110,16 @@ def _failures(figures: Figures) -> str:
         return ""
     note = "Both on the same road, the seconds before the first of them leaves its lane. Bright: where each looks."
     return f'<h2>How they fail</h2>\n<p class="note">{note}</p>\n<div class="plots">{films}</div>\n'
+
+
+def _from_to(values: Sequence[float]) -> str:
+    """The least and the largest, once where they are the same.
+
+    >>> _from_to([0.2, 0.104]), _from_to([0.2])
+    ('0.10 to 0.20', '0.20')
+    """
+    ends = list(dict.fromkeys(f"{value:.2f}" for value in (min(values), max(values))))
+    return " to ".join(ends)
 
 
 def _claims(figures: Figures) -> str:
