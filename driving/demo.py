@@ -13,13 +13,15 @@ from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
 from driving.report import write_report
 from driving.rollout import timed_rollout
-from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter
+from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, save_frame
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
 from sim.files import write_json
 from sim.lane_env import LaneEnv
 
 METHOD = "visual_backprop"
+PICTURE_S = 6.0
+"""Moment of the video that is kept as a picture."""
 VIDEO_SECONDS = 12.0
 """Of each chapter: first the clean picture, then the disturbed one, on the same road."""
 
@@ -36,7 +38,7 @@ def run_demo(
     on_frame: Callable[[], None] = lambda: None,
     n_workers: int = 1,
 ) -> dict[str, Any]:
-    """Drive, look, and write ``comparison.mp4``, ``report.html`` and ``metrics.json`` into ``out``.
+    """Drive, look, and write ``comparison.mp4``, a picture of it, ``report.html`` and ``metrics.json`` into ``out``.
 
     Args:
         policies: one or two, by name.
@@ -76,6 +78,7 @@ def run_demo(
     attention, half_width_m = _film(
         policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame
     )
+    save_frame(out / "comparison.mp4", PICTURE_S, out / "comparison.jpg")
     figures = {
         "command": command,
         "seeds": list(seeds),

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from driving.models.wiring import paper_wiring
-from driving.video import Panel, Result, VideoWriter, closing_card, compose, writer_for
+from driving.video import Panel, Result, VideoWriter, closing_card, compose, save_frame, writer_for
 from sim.errors import BadInputError
 
 HEIGHT, WIDTH = 48, 64
@@ -341,3 +341,12 @@ def test_animation_interrupted_or_empty_leaves_nothing(tmp_path):
         video.write(_frames(1)[0])
     assert list(tmp_path.iterdir()) == []
     assert isinstance(writer_for(tmp_path / "a.mp4", 20, HEIGHT, WIDTH), VideoWriter)
+
+
+def test_video_frame_is_saved_as_a_picture(tmp_path):
+    frames = _frames(6)
+    _write(tmp_path / "v.mp4", frames, fps=10.0)
+    for at_s, k in ((0.0, 0), (0.3, 3), (60.0, 5)):
+        save_frame(tmp_path / "v.mp4", at_s, tmp_path / "f.png")
+        shown = np.asarray(Image.open(tmp_path / "f.png")).astype(int)
+        np.testing.assert_allclose(shown[::9, ::7], frames[k][::9, ::7].astype(int), atol=6)

@@ -83,8 +83,8 @@ def findings(figures: Figures) -> list[str]:
         if row.get("recovery_s") is not None:
             recovered.setdefault(row["network"], []).append(row["recovery_s"])
     if recovered:
-        told = [f"that of {name} {_from_to(times_s)} s" for name, times_s in recovered.items()]
-        lines.append(f"After a burst in the memory a command took a while to recover: {_and(told)} on average.")
+        each = [f"that of {name} {_from_to(times_s)} s" for name, times_s in recovered.items()]
+        lines.append(f"After a burst in the memory a command took a while to recover: {_and(each)} on average.")
     for network, error in figures["mean_corruption_error"].items():
         if network != reference and error is not None:
             lines.append(f"Averaged over noises, {network} failed {error:.0f} % as often as {reference}.")

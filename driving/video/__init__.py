@@ -3,7 +3,7 @@
 from driving.video.animation import AnimationWriter, writer_for
 from driving.video.closing import Result, closing_card
 from driving.video.comparison import HEIGHT_PX, WIDTH_PX, Panel, compose
-from driving.video.writer import VideoWriter
+from driving.video.writer import VideoWriter, save_frame
 
 __all__ = [
     "HEIGHT_PX",
@@ -14,5 +14,6 @@ __all__ = [
     "VideoWriter",
     "closing_card",
     "compose",
+    "save_frame",
     "writer_for",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -16,6 +17,18 @@ from sim.files import new_file
 
 BT709 = 1
 """The number of BT.709 in the lists of primaries and transfer curves (ITU-T H.273)."""
+
+
+def save_frame(video: str | Path, at_s: float, path: str | Path) -> None:
+    """One frame of a video, the last one at most, as a JPEG or PNG file."""
+    with av.open(str(video)) as container:
+        for frame in container.decode(video=0):
+            if frame.time is not None and frame.time >= at_s:
+                break
+    rgb = frame.reformat(format="rgb24", src_colorspace=Colorspace.ITU709).to_ndarray()
+    options = [cv2.IMWRITE_JPEG_QUALITY, 88]
+    with new_file(Path(path)) as unfinished:
+        unfinished.write_bytes(cv2.imencode(Path(path).suffix, rgb[..., ::-1], options)[1].tobytes())
 
 
 class VideoWriter:
