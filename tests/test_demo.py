@@ -33,7 +33,12 @@ def policies(saved_policies):
 def test_demo_writes_video_report_and_figures(policies, tmp_path):
     figures = demo(policies, tmp_path / "new" / "out", Noise("gaussian", 0.1))
     out = tmp_path / "new" / "out"
-    assert sorted(path.name for path in out.iterdir()) == ["comparison.jpg", "comparison.mp4", "metrics.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "comparison.jpg",
+        "comparison.mp4",
+        "metrics.json",
+        "report.html",
+    ]
     assert json.loads((out / "metrics.json").read_text()) == figures
     assert set(figures) == {
         "command", "seeds", "seconds", "lane_half_width_m", "drive", "attention", "traces"

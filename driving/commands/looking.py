@@ -232,10 +232,13 @@ def _study(
         )
     if figures["soundness"]:
         print_table(
-            "Soundness: tests passed",
+            "Soundness",
             [
                 {"method": row["method"], "policy": row["policy"]}
-                | {name: "yes" if good else "NO" for name, good in row["passed"].items()}
+                | {
+                    word: ", ".join(name for name, good in row["passed"].items() if good is wanted) or "-"
+                    for word, wanted in (("passes", True), ("fails", False))
+                }
                 for row in figures["soundness"]
             ],
         )
