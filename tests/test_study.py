@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from driving.attention.soundness import taught_at_random
 from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, compare_means, mean_estimate
 from driving.models.policy import PolicyConfig, build_policy, to_tensor
 from driving.noise import Noise
@@ -200,7 +201,9 @@ def test_study_table_and_findings_say_what_the_rows_say():
 
 
 @pytest.mark.slow
-def test_study_gives_the_same_rows_for_any_number_of_workers():
+def test_study_gives_the_same_rows_for_any_number_of_workers(monkeypatch):
+    # What is taught at random is taught before the work is spread; a few steps are enough here.
+    monkeypatch.setattr("driving.study.run.taught_at_random", partial(taught_at_random, n_steps=4))
     policies = {f"{core}@0": build_policy(PolicyConfig(core), 3).eval() for core in ("ltc", "lstm")}
     study = Study(
         policies, ("visual_backprop",), ENV, range(1012, 1014), 1.0, 0.5, (None, Noise("fog", 3.0)), sound=True
