@@ -14,11 +14,13 @@ import torch
 
 from driving.attention import Attribution
 from driving.attention.score import map_similarity, on_road_share, road_area_share
+from driving.attention.soundness import UNTRAINED_SEEDS
 from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
 from driving.video import (
     HEIGHT_PX,
+    MAX_PANELS,
     WIDTH_PX,
     AnimationWriter,
     Panel,
@@ -34,15 +36,12 @@ from sim.episodes import EpisodeLog, Instant
 from sim.errors import BadInputError
 from sim.lane_env import LaneEnv
 
-MAX_PANELS = 4
 BLOCK = 32
 """Frames whose maps are computed in one batch."""
 HOLD_FRAMES = 20
 """How often the last picture of a video with a crash is written."""
 CLOSING_S = 3.0
 """How long the figures at the end are shown."""
-UNTRAINED_SEEDS = (901, 902, 903)
-"""The untrained networks a score is held against; their shares are averaged."""
 
 
 class _Mean:

@@ -78,3 +78,11 @@ def table_of(title: str, rows: list[dict[str, Any]]) -> Table:
 def shown(value: Any) -> str:
     """A value for people: four digits, a dash for None."""
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def with_interval(row: dict[str, Any], name: str) -> str:
+    """A figure of a row with its interval, for people; a dash where it is unknown."""
+    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    if value is None:
+        return "-"
+    return f"{value:.3g} ({'?' if low is None else f'{low:.3g}'} to {'?' if high is None else f'{high:.3g}'})"

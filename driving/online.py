@@ -21,7 +21,7 @@ from torch import Tensor
 from driving.data import EpisodeAugmentation
 from driving.models.policy import Policy, to_tensor
 from driving.train import EncodedWindows, TrainConfig, WindowSource, encode
-from sim.disturbance import Disturbance
+from sim.disturbance import GENTLE_KICKS, Disturbance
 from sim.episodes import EpisodePlan, Instant, Run, advance
 from sim.errors import BadInputError
 from sim.lane_env import LaneEnv
@@ -29,7 +29,6 @@ from sim.record import random_start
 
 # One random stream for each cause, beside the run's and the episode's seed.
 _STREAMS = {"kicks": 0, "start": 1, "driver": 2, "augmentation": 3, "length": 4}
-GENTLE_KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
 END_OF_SEEDS = 500_000
 """Training uses no seed from here on: they are kept for the last test."""
 N_RECENT = 100

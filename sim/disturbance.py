@@ -25,6 +25,10 @@ class Disturbance:
     max_duration_s: float = 1.0
 
 
+GENTLE_KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
+"""For drives that are to show more than a perfect one, and still keep the lane."""
+
+
 class Kicks:
     """The disturbance of one episode; ``step`` is asked once a step, with a random stream of its own."""
 

@@ -106,11 +106,8 @@ class Posters:
             if width < 1 or height < 1:
                 continue
             # As large as it is seen: a warp alone would skip texels.
-            fitting = (max(round(width), 1), max(round(height), 1))
-            small = self._picture
-            if fitting[0] < small.shape[1] or fitting[1] < small.shape[0]:
-                fitting = (min(fitting[0], small.shape[1]), min(fitting[1], small.shape[0]))
-                small = cv2.resize(small, fitting, interpolation=cv2.INTER_AREA)
+            fitting = min(round(width), self._picture.shape[1]), min(round(height), self._picture.shape[0])
+            small = cv2.resize(self._picture, fitting, interpolation=cv2.INTER_AREA)
             gain, offset = seen_light(self._atmosphere, board.depth_m)
             lit = np.clip(small * gain + 255 * offset, 0, 255).astype(np.uint8)
             warp = cv2.getPerspectiveTransform(printed(lit.shape[:2]), board.corners_px)

@@ -107,7 +107,7 @@ def test_scenes_of_a_policy_are_its_own_drive_and_noise_is_the_same_in_all_world
 
 def test_effects_are_the_difference_of_the_commands(scenes, policy):
     states, _ = scenes.states(policy)
-    found = effects(policy, scenes, states)
+    found = effects(policy, scenes, states, commands(policy, scenes.film[scenes.picked], states))
     with torch.no_grad():
         real = policy.step(to_tensor(scenes.film[scenes.picked]), states, 0.05)[0].numpy()
         other = policy.step(to_tensor(scenes.changed["other_verge"]), states, 0.05)[0].numpy()

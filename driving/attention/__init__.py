@@ -9,11 +9,9 @@ changed, and a picture's map does not depend on the others of its batch. One fil
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
-import torch
-
+from driving.attention.command import Attribution
 from driving.attention.grad_cam import grad_cam
 from driving.attention.guided_backprop import guided_backprop
 from driving.attention.guided_grad_cam import guided_grad_cam
@@ -22,9 +20,6 @@ from driving.attention.integrated_gradients import integrated_gradients
 from driving.attention.occlusion import occlusion
 from driving.attention.smooth_grad import smooth_grad
 from driving.attention.visual_backprop import visual_backprop
-from driving.models.policy import Policy
-
-Attribution = Callable[[Policy, torch.Tensor, torch.Tensor], torch.Tensor]
 
 ATTRIBUTIONS: dict[str, Attribution] = {
     "visual_backprop": visual_backprop,

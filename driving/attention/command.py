@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from driving.models.policy import Policy
 from sim.conventions import FRAME_RATE_HZ
+
+Attribution = Callable[[Policy, Tensor, Tensor], Tensor]
 
 
 class Command(nn.Module):

@@ -12,18 +12,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from driving.attention.command import as_float, blurred_picture
+from driving.attention.command import Attribution, as_float, blurred_picture
 from driving.attention.score import rank_similarity
 from driving.models.policy import Policy, build_policy
 from sim.conventions import FRAME_RATE_HZ
 
-Attribution = Callable[[Policy, Tensor, Tensor], Tensor]
 MOST_ALIKE = 0.5
 """Rank correlation that the maps of a network and of its randomised self may have at most."""
 MOST_SENSITIVE = 0.5
@@ -32,7 +30,8 @@ RADIUS, N_PERTURBED = 0.01, 4
 """Size of that change in grey values from 0 to 1, and how many are tried."""
 LEVEL = 0.05
 N_FRACTIONS = 10
-RANDOM_SEEDS = (901, 902, 903)
+UNTRAINED_SEEDS = (901, 902, 903)
+"""Of the untrained networks that a trained one is held against."""
 
 
 def with_random(policy: Policy, part: str, seed: int) -> Policy:
@@ -50,8 +49,8 @@ def likeness(method: Attribution, one: Policy, other: Policy, frames: Tensor, st
 
 
 def parameter_likeness(method: Attribution, policy: Policy, part: str, frames: Tensor, states: Tensor) -> float:
-    """Mean over ``RANDOM_SEEDS`` of the likeness to the network with a random ``part``."""
-    others = [with_random(policy, part, seed) for seed in RANDOM_SEEDS]
+    """Mean over ``UNTRAINED_SEEDS`` of the likeness to the network with a random ``part``."""
+    others = [with_random(policy, part, seed) for seed in UNTRAINED_SEEDS]
     return float(np.mean([likeness(method, policy, other, frames, states) for other in others]))
 
 
@@ -71,7 +70,7 @@ def taught_at_random(
     with torch.no_grad():
         commands = policy.step(frames, states, 1 / FRAME_RATE_HZ)[0]
     wrong = commands[torch.from_numpy(rng.permutation(len(frames)))]
-    other = build_policy(policy.config, RANDOM_SEEDS[0]).train()
+    other = build_policy(policy.config, UNTRAINED_SEEDS[0]).train()
     optimizer = torch.optim.Adam(other.parameters(), lr=1e-3)
     scale = wrong.std().clamp_min(1e-6)
     for _ in range(n_steps):

@@ -24,7 +24,7 @@ from driving.commands.arguments import (
     check_writable,
     parse_seeds,
 )
-from driving.console import print_table, progress_bar
+from driving.console import print_table, progress_bar, with_interval
 from driving.data import load_drive, parse_drive_spec
 from driving.demo import run_demo
 from driving.insight import WARMUP_S, insight
@@ -85,11 +85,11 @@ def demo(
 
 
 def attend_(
-    policies: Annotated[list[str], typer.Option("--policies", help="One policy or more; a video shows two.")],
+    policies: Annotated[list[str], typer.Option("--policies", help="One policy or more; a video shows up to four.")],
     source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help=f"{', '.join(ATTRIBUTIONS)}; several with --seeds. Default: visual_backprop."),
+        typer.Option("--method", help=f"{', '.join(ATTRIBUTIONS)}; several with --seeds, --still. Default: the first."),
     ] = None,
     noise: NoiseOption = None,
     seconds: Annotated[float | None, typer.Option(help="At most; default: 30 s, or a whole drive.")] = None,
@@ -228,7 +228,7 @@ def _study(
     if effects := [row for row in figures["effects"] if row["drive"] == REFERENCE and row["noise"] == CLEAN]:
         print_table(
             "Change of the command when one thing is otherwise, as a share of the commands (95 %)",
-            [{"what": row["text"], "network": row["network"], "share": _interval(row, "share")} for row in effects],
+            [{"what": row["text"], "network": row["network"], "share": with_interval(row, "share")} for row in effects],
         )
     if figures["soundness"]:
         print_table(
@@ -251,14 +251,9 @@ FAILS = " (!)"
 
 
 def _study_row(row: dict[str, Any]) -> dict[str, Any]:
-    shown_columns = {name: _interval(row, name) for name in ("road_gain", "agreement")}
+    shown_columns = {name: with_interval(row, name) for name in ("road_gain", "agreement")}
     row = row | {"method": row["method"] + FAILS * bool(row["fails"])}
     return {name: row[name] for name in ("noise", "method", "network")} | shown_columns
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    value = row.get(name)
-    return "-" if value is None else f"{value:.3g} ({row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g})"
 
 
 def insight_(

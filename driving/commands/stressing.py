@@ -20,7 +20,7 @@ from driving.commands.arguments import (
     check_writable,
     parse_seeds,
 )
-from driving.console import print_table, progress_bar
+from driving.console import print_table, progress_bar, with_interval
 from driving.harness.cluster import connect, drive_tasks_on
 from driving.harness.failures import film, typical_failures
 from driving.harness.figures import Drives, all_figures, condition_of, kind_of
@@ -178,24 +178,17 @@ def _show(figures: dict[str, Any], rows: dict[Key, Row], out: Path) -> None:
 
 def _table_row(row: dict[str, Any]) -> dict[str, Any]:
     shown = {name: row[name] for name in ("noise", "network", "n_drives", "crashes", "km")}
-    return shown | {"a km (95 %)": _with_interval(row, "crashes_per_km"), "|offset| m": row["mean_abs_offset_m"]}
+    return shown | {"a km (95 %)": with_interval(row, "crashes_per_km"), "|offset| m": row["mean_abs_offset_m"]}
 
 
 def _comparison_row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "noise": row["noise"],
         "network": row["network"],
-        "ratio (95 %)": _with_interval(row, "ratio"),
+        "ratio (95 %)": with_interval(row, "ratio"),
         "verdict": row["verdict"] + (", after Holm too" if row["holm"] else ""),
         "drives needed": row["n_drives_needed"],
     }
-
-
-def _with_interval(row: dict[str, Any], name: str) -> str:
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if value is None:
-        return "-"
-    return f"{value:.3g} ({'?' if low is None else f'{low:.3g}'} to {'?' if high is None else f'{high:.3g}'})"
 
 
 def _words(policies: list[str], noises: list[str], env: str, seeds: str, seconds: float) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from driving.attention import ATTRIBUTIONS
 from driving.compare import attend
-from driving.harness.figures import Drives, condition_of
+from driving.harness.figures import Drives
 from driving.models.policy import Policy
-from driving.noise import noise_title, parse_noise
+from driving.noise import CLEAN, noise_title, parse_noise
 from sim.lane_env import LaneEnv
 
 FOLDER = "failures"
@@ -81,11 +81,8 @@ def typical_failures(drives: Drives, reference: str, n: int) -> list[Failure]:
 
 def _lost_s(drives: Drives, policy: str, condition: str) -> dict[int, float]:
     """When a policy left its lane, by road."""
-    return {
-        key.seed: row.driven_s
-        for key, row in drives.rows.items()
-        if key.policy == policy and condition_of(key) == condition and row.crashed and row.error is None
-    }
+    rows = drives.of([policy], condition)
+    return {key.seed: row.driven_s for key, row in rows if row.crashed and row.error is None}
 
 
 def film(
@@ -102,7 +99,7 @@ def film(
             {name: policies[name] for name in failure.policies},
             make_shown_env,
             ATTRIBUTIONS[METHOD],
-            parse_noise(None if failure.condition.startswith("none:") else failure.condition),
+            parse_noise(None if failure.condition == CLEAN else failure.condition),
             failure.lost_s + AFTER_S,
             failure.seed,
             folder / failure.path,

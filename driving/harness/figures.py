@@ -56,13 +56,14 @@ class Drives:
         place = {name: i for i, name in enumerate(policies)}, self.roads
         crashed = np.zeros((len(policies), len(self.roads)))
         km = np.full(crashed.shape, math.nan)
-        for key, row in self._of(policies, condition):
+        for key, row in self.of(policies, condition):
             if row.error is None:
                 at = place[0][key.policy], place[1][key.seed]
                 crashed[at], km[at] = row.crashed, row.distance_m / 1000.0
         return Outcomes(crashed, km)
 
-    def _of(self, policies: Sequence[str], condition: str) -> list[tuple[Key, Row]]:
+    def of(self, policies: Sequence[str], condition: str) -> list[tuple[Key, Row]]:
+        """Of some policies under a condition."""
         return [pair for policy in policies for pair in self._by_condition.get((policy, condition), ())]
 
     @functools.cached_property
@@ -74,7 +75,7 @@ class Drives:
 
     def mean_of(self, kind: str, condition: str, what: str) -> float | None:
         """Mean of a column of ``Row`` over the episodes that have it."""
-        values = [getattr(row, what) for _, row in self._of(self.kinds()[kind], condition) if row.error is None]
+        values = [getattr(row, what) for _, row in self.of(self.kinds()[kind], condition) if row.error is None]
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
 

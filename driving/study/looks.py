@@ -46,12 +46,11 @@ COMPARED = tuple(
 ABLATION = "class_ablation"
 
 
-def effects(policy: Policy, scenes: Scenes, states: Tensor) -> dict[str, np.ndarray]:
-    """By change, how the command (n,) of each scene differs from that of the real one, in 1/m: the true effect.
+def effects(policy: Policy, scenes: Scenes, states: Tensor, real: np.ndarray) -> dict[str, np.ndarray]:
+    """By change, how the command (n,) of each scene differs from the ``real`` one (n,), in 1/m: the true effect.
 
     The memory is that of the real drive: what one changed picture does.
     """
-    real = commands(policy, scenes.film[scenes.picked], states)
     return {name: commands(policy, frames, states) - real for name, frames in scenes.changed.items()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from driving.data import policy_frames
 from driving.instants import resized_mask
 from driving.noise import Noise
-from driving.study.scenes import AIM_M, Scenes
+from driving.study.scenes import Scenes, aim_px
 from sim.drive import Drive
 from sim.injection import Injection
 
@@ -43,11 +43,9 @@ def scenes_of(
             clean = frames[rows]
             film = np.stack([injection.see(frame) for frame in clean]) if noise else clean
             chosen = rows[picked]
-            left_m = 0.5 * drive.curvature_per_m[chosen].astype(float) * AIM_M**2  # of a circle's chord
-            forward_m = np.sqrt(np.maximum(AIM_M**2 - left_m**2, 1.0))
             masks = np.stack([resized_mask(drive.road_masks[row], (height_px, width_px)) for row in chosen])
             yield Scenes(
                 n_blocks, {}, camera, film, clean, dt_s[rows].astype(np.float32), np.array(picked), masks, None,
-                np.stack(camera.project(forward_m, left_m), axis=-1),
+                aim_px(camera, drive.curvature_per_m[chosen].astype(float)),
             )  # fmt: skip
             n_blocks += 1

@@ -117,9 +117,9 @@ def _add(rows: Rows, study: Study, name: str, policy: Policy, scenes: Scenes, wh
         return
     key = {"policy": name, "seed": scenes.seed, **where}
     states = scenes.states(policy)
-    found = effects(policy, scenes, states[0])
-    true_rms = {change: rms_of(values) for change, values in found.items()}
-    command_rms = rms_of(commands(policy, scenes.film[scenes.picked], states[0]))
+    real = commands(policy, scenes.film[scenes.picked], states[0])
+    true_rms = {change: rms_of(values) for change, values in effects(policy, scenes, states[0], real).items()}
+    command_rms = rms_of(real)
     for change, rms in true_rms.items():
         rows["effects"].append(
             {**key, "change": change, "rms_per_m": rms, "share": rms / command_rms if command_rms > 0 else None}

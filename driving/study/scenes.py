@@ -19,7 +19,7 @@ from driving.models.stepper import Stepper
 from driving.noise import Noise
 from driving.rollout import PolicyActor, frame_shape
 from sim.camera import Camera
-from sim.disturbance import Disturbance
+from sim.disturbance import GENTLE_KICKS
 from sim.episode_workers import check_size
 from sim.episodes import Actor, EpisodePlan, ExpertActor, Instant, Run, advance
 from sim.lane_env import LaneEnv
@@ -27,8 +27,6 @@ from sim.render import CAMERA_FORWARD_M
 
 AIM_M = 20.0
 """How far ahead the point is that a driver aims at."""
-KICKS = Disturbance(max_lateral_acceleration_mps2=2.5, mean_interval_s=3.0)
-"""The reference drive is not a perfect one: it shows its place in the lane from more than one side."""
 
 
 @dataclass
@@ -69,6 +67,13 @@ class Scenes:
         return torch.cat([before[t] for t in self.picked]), torch.cat([before[max(t - 1, 0)] for t in self.picked])
 
 
+def aim_px(camera: Camera, curvature_per_m: np.ndarray, lens_forward_m: float = 0.0) -> np.ndarray:
+    """Column and row (n, 2) of the points ``AIM_M`` away on circles of these curvatures (n,), on level ground."""
+    left_m = 0.5 * curvature_per_m * AIM_M**2  # of a circle's chord
+    forward_m = np.sqrt(np.maximum(AIM_M**2 - left_m**2, 1.0)) - lens_forward_m
+    return np.stack(camera.project(forward_m, left_m), axis=-1)
+
+
 class _Led:
     """The actor of several worlds that all get what is answered in the first."""
 
@@ -106,7 +111,7 @@ class Stage:
         actor: Actor = ExpertActor() if policy is None else PolicyActor(policy)
         if policy is not None:
             check_size(frame_shape(policy), self._env)
-        plan = EpisodePlan(seed, seconds) if policy else EpisodePlan(seed, seconds, {}, KICKS, (seed, 1))
+        plan = EpisodePlan(seed, seconds) if policy else EpisodePlan(seed, seconds, {}, GENTLE_KICKS, (seed, 1))
         worlds = [self._env, *self._changed.values()]
         runs = [Run(env, plan, noise, asks_expert=actor.asks_expert and i == 0) for i, env in enumerate(worlds)]
         led = _Led(actor)
@@ -140,12 +145,8 @@ class Stage:
             {name: np.stack(frames) for name, frames in changed.items() if frames},
         )  # fmt: skip
 
-    def _aim_px(self) -> tuple[float, float]:
-        curvature = float(self._env.pursuit_curvatures_per_m([AIM_M])[0])
-        left_m = 0.5 * curvature * AIM_M**2  # of a circle's chord
-        forward_m = max((AIM_M**2 - left_m**2), 1.0) ** 0.5 - CAMERA_FORWARD_M
-        u, v = self._env.camera.project(np.array(forward_m), np.array(left_m))
-        return float(u), float(v)
+    def _aim_px(self) -> np.ndarray:
+        return aim_px(self._env.camera, self._env.pursuit_curvatures_per_m([AIM_M]), CAMERA_FORWARD_M)[0]
 
     def close(self) -> None:
         """Close the worlds."""

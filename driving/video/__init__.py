@@ -2,11 +2,12 @@
 
 from driving.video.animation import AnimationWriter, writer_for
 from driving.video.closing import Result, closing_card
-from driving.video.comparison import HEIGHT_PX, WIDTH_PX, Panel, compose
+from driving.video.comparison import HEIGHT_PX, MAX_PANELS, WIDTH_PX, Panel, compose
 from driving.video.writer import VideoWriter, save_frame
 
 __all__ = [
     "HEIGHT_PX",
+    "MAX_PANELS",
     "WIDTH_PX",
     "AnimationWriter",
     "Panel",

@@ -22,8 +22,8 @@ from driving.video.canvas import (
     line,
     write,
 )
+from driving.video.comparison import HEIGHT_PX, MARGIN_PX, WIDTH_PX
 
-HEIGHT_PX, WIDTH_PX, MARGIN_PX = 720, 1280, 24
 _TOP_PX = 110
 
 

@@ -32,6 +32,7 @@ HEIGHT_PX, WIDTH_PX = 720, 1280
 MARGIN_PX, GAP_PX = 24, 12
 CRASHED = "OUT OF ITS LANE"
 PANEL_WIDTH_PX = {1: 640, 2: 600, 3: 400, 4: 296}
+MAX_PANELS = max(PANEL_WIDTH_PX)
 WIDE_PX = 500
 """From this width on the instruments stand side by side, below it one above the other."""
 PANEL_TOP_PX, PANEL_BOTTOM_PX = 100, 672
