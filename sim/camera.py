@@ -38,6 +38,9 @@ class Camera:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise BadInputError(f"camera: {name} must be a positive number, got {value!r}")
+        for name in ("height_px", "width_px"):
+            if not isinstance(getattr(self, name), int | np.integer):
+                raise BadInputError(f"camera: {name} must be a whole number, got {getattr(self, name)!r}")
         for name in ("horizon_u_px", "horizon_v_px"):
             if not np.isfinite(getattr(self, name)):
                 raise BadInputError(f"camera: {name} must be finite, got {getattr(self, name)!r}")

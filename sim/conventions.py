@@ -28,6 +28,9 @@ FRAME_RATE_HZ = 20.0
 MAX_CURVATURE_PER_M = 0.1
 """Tightest turn a command may ask for: a radius of 10 m."""
 
+MPS_PER_MPH = 0.44704
+MPS_PER_KMH = 1 / 3.6
+
 FloatOrArray = float | np.ndarray
 
 

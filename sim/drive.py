@@ -10,27 +10,39 @@ On disk a drive is a folder, format version ``DRIVE_FORMAT``:
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import dataclasses
 import itertools
-import json
-import os
-import shutil
+import math
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import av
 import numpy as np
 
 from sim.camera import Camera
-from sim.conventions import FRAME_RATE_HZ
-from sim.errors import BadInputError
-from sim.reading import error_names, parse_numbers, read_table, read_video
+from sim.conventions import FRAME_RATE_HZ, curvature_from_road_wheel_angle
+from sim.drive_writer import (
+    COLUMNS,
+    FACTS,
+    MASKS,
+    TABLE,
+    VIDEO,
+    FrameWriter,
+    pack_mask,
+    write_facts,
+    write_masks,
+    write_table,
+)
+from sim.errors import BadInputError, foreign_errors, one_line
+from sim.files import new_folder, recover_folder
+from sim.reading import error_names, parse_numbers, read_json, read_table, read_video
 
-DRIVE_FORMAT = 1
-"""Version of the folder's layout; ``load`` refuses every other one."""
+DRIVE_FORMAT = 2
+"""Version of the folder's layout; the one before, which can be read too, had no ``full_lock_rad`` and ``left_out``."""
+READABLE_FORMATS = (1, DRIVE_FORMAT)
 
 MAX_PLAUSIBLE_CURVATURE_PER_M = 10.0
 """Far beyond any real turn, toy cars included: a larger number is a wrong unit."""
@@ -38,9 +50,7 @@ MAX_PLAUSIBLE_CURVATURE_PER_M = 10.0
 GAP_FACTOR = 2.5
 """A step in time longer than this many median steps is a gap."""
 
-VIDEO, TABLE, FACTS, MASKS = "frames.mp4", "table.csv", "drive.json", "road_masks.npz"
 FILES = {VIDEO, TABLE, FACTS, MASKS}
-COLUMNS = ("timestamp_s", "curvature_per_m", "speed_mps")
 
 MAX_ASPECT_ERROR = 0.02
 
@@ -55,31 +65,98 @@ class VehicleFacts:
         name: make and model.
         wheelbase_m: front to rear axle.
         steering_ratio: angle of the steering wheel / angle of the road wheels.
+        full_lock_rad: angle of the road wheels at the stop of the steering.
     """
 
     name: str
     wheelbase_m: float | None = None
     steering_ratio: float | None = None
+    full_lock_rad: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("wheelbase_m", "steering_ratio"):
+        for name in ("wheelbase_m", "steering_ratio", "full_lock_rad"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise BadInputError(f"vehicle: {name} must be a positive number or null, got {value!r}")
+        if self.full_lock_rad is not None and self.full_lock_rad >= np.pi / 2:
+            raise BadInputError(f"vehicle: full_lock_rad must be below pi / 2, got {self.full_lock_rad!r}")
+
+    @property
+    def max_curvature_per_m(self) -> float | None:
+        """Of the tightest turn, without slip; None where lock or wheelbase is not known."""
+        if self.full_lock_rad is None or self.wheelbase_m is None:
+            return None
+        return float(curvature_from_road_wheel_angle(self.full_lock_rad, self.wheelbase_m))
 
 
 @dataclass(frozen=True)
 class DriveMeta:
-    """Where a drive comes from, under which licence, and by which car; ``notes`` says what was estimated."""
+    """Where a drive comes from, under which licence, and by which car.
+
+    Attributes:
+        source, licence, vehicle: of the recording.
+        notes: what was estimated or assumed.
+        left_out: how many of the recording's rows are not in the drive, by reason.
+    """
 
     source: str
     licence: str
     vehicle: VehicleFacts
     notes: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+class Timeline:
+    """What follows from the times of a drive's rows; ``timestamps_s`` is float64 (T,), strictly increasing."""
+
+    timestamps_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.timestamps_s)
+
+    def segments(self) -> list[slice]:
+        """Runs of rows without a gap in time, in order, covering every row."""
+        steps_s = np.diff(self.timestamps_s)
+        gaps = np.flatnonzero(steps_s > GAP_FACTOR * np.median(steps_s)) + 1 if steps_s.size else steps_s
+        edges = [0, *(int(row) for row in gaps), len(self)]
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+    def dt_s(self) -> np.ndarray:
+        """Time since the frame before, float64 (T,).
+
+        The first row of a segment has none and takes the median step (a drive of one row: 1 / frame rate).
+        """
+        steps_s = np.diff(self.timestamps_s)
+        median_s = np.median(steps_s) if steps_s.size else 1.0 / FRAME_RATE_HZ
+        dt_s = np.concatenate([[median_s], steps_s])
+        dt_s[[segment.start for segment in self.segments()]] = median_s
+        return dt_s
+
+
+def check_rows(timestamps_s: np.ndarray, curvature_per_m: np.ndarray, speed_mps: np.ndarray | None) -> None:
+    """``BadInputError`` unless every number is finite, times increase and no curvature is a wrong unit's."""
+    columns = {"timestamps_s": timestamps_s, "curvature_per_m": curvature_per_m, "speed_mps": speed_mps}
+    for name, values in columns.items():
+        if values is not None and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            raise BadInputError(f"drive: row {row}: {name} must be a finite number, got {values[row]}")
+    not_later = np.flatnonzero(np.diff(timestamps_s) <= 0)
+    if not_later.size:
+        row = int(not_later[0]) + 1
+        raise BadInputError(
+            f"drive: row {row}: timestamp {timestamps_s[row]!s} s must be later than that of the "
+            f"row before, {timestamps_s[row - 1]!s} s; remove or sort the rows"
+        )
+    row = int(np.argmax(np.abs(curvature_per_m)))
+    if abs(curvature_per_m[row]) > MAX_PLAUSIBLE_CURVATURE_PER_M:
+        raise BadInputError(
+            f"drive: row {row}: |curvature| must be at most {MAX_PLAUSIBLE_CURVATURE_PER_M} /m, "
+            f"got {curvature_per_m[row]}; check the unit of the steering angle"
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Drive:
+class Drive(Timeline):
     """Arrays of one length T, one camera; frame k is row k, always.
 
     Attributes:
@@ -131,36 +208,13 @@ class Drive:
             array = getattr(self, name)
             if array is not None and (array.shape != shape or array.dtype != dtype):
                 raise BadInputError(f"drive: {name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
-        self._check_rows()
-
-    def _check_rows(self) -> None:
-        for name in ("timestamps_s", "curvature_per_m", "speed_mps"):
-            values = getattr(self, name)
-            if values is not None and not np.isfinite(values).all():
-                row = int(np.argmin(np.isfinite(values)))
-                raise BadInputError(f"drive: row {row}: {name} must be a finite number, got {values[row]}")
-        not_later = np.flatnonzero(np.diff(self.timestamps_s) <= 0)
-        if not_later.size:
-            row = int(not_later[0]) + 1
-            raise BadInputError(
-                f"drive: row {row}: timestamp {self.timestamps_s[row]!s} s must be later than that of the "
-                f"row before, {self.timestamps_s[row - 1]!s} s; remove or sort the rows"
-            )
-        row = int(np.argmax(np.abs(self.curvature_per_m)))
-        if abs(self.curvature_per_m[row]) > MAX_PLAUSIBLE_CURVATURE_PER_M:
-            raise BadInputError(
-                f"drive: row {row}: |curvature| must be at most {MAX_PLAUSIBLE_CURVATURE_PER_M} /m, "
-                f"got {self.curvature_per_m[row]}; check the unit of the steering angle"
-            )
+        check_rows(self.timestamps_s, self.curvature_per_m, self.speed_mps)
 
     def __repr__(self) -> str:
         height, width = self.frames.shape[1:3]
         seconds = float(self.timestamps_s[-1] - self.timestamps_s[0]) if len(self) else 0.0
         masks = f", {len(self.mask_rows())} road masks" if self.road_masks is not None else ""
         return f"Drive({len(self)} frames of {height} x {width}, {seconds:.1f} s, {self.meta.source!r}{masks})"
-
-    def __len__(self) -> int:
-        return len(self.frames)
 
     def rows(self, start: int, stop: int) -> Drive:
         """The drive of rows ``start`` to ``stop - 1``; its arrays are views, not copies."""
@@ -177,24 +231,6 @@ class Drive:
         if self.road_masks is None:
             return np.zeros(0, np.int64)
         return np.arange(len(self)) if self.road_mask_known is None else np.flatnonzero(self.road_mask_known)
-
-    def segments(self) -> list[slice]:
-        """Runs of rows without a gap in time, in order, covering every row."""
-        steps_s = np.diff(self.timestamps_s)
-        gaps = np.flatnonzero(steps_s > GAP_FACTOR * np.median(steps_s)) + 1 if steps_s.size else steps_s
-        edges = [0, *(int(row) for row in gaps), len(self)]
-        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
-
-    def dt_s(self) -> np.ndarray:
-        """Time since the frame before, float64 (T,).
-
-        The first row of a segment has none and takes the median step (a drive of one row: 1 / frame rate).
-        """
-        steps_s = np.diff(self.timestamps_s)
-        median_s = np.median(steps_s) if steps_s.size else 1.0 / FRAME_RATE_HZ
-        dt_s = np.concatenate([[median_s], steps_s])
-        dt_s[[segment.start for segment in self.segments()]] = median_s
-        return dt_s
 
     def check_aspect(self, height_px: int, width_px: int) -> None:
         """``BadInputError`` unless the pictures have about the shape, at any size, of ``height_px`` x ``width_px``."""
@@ -221,64 +257,37 @@ def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
         BadInputError: something else is in the way, or the place cannot be written.
     """
     folder = Path(folder).absolute()
+    check_replaceable(folder, overwrite)
+    with new_folder(folder) as unfinished:
+        rate_hz = 1.0 / float(np.median(drive.dt_s()))
+        with FrameWriter(unfinished, drive.camera.height_px, drive.camera.width_px, rate_hz) as writer:
+            for frame in drive.frames:
+                writer.add(frame)
+        write_table(unfinished, drive.timestamps_s, drive.curvature_per_m, drive.speed_mps)
+        rows = None if drive.road_masks is None else drive.mask_rows()
+        if rows is not None and drive.road_masks is not None:
+            write_masks(unfinished, rows, np.stack([pack_mask(drive.road_masks[row]) for row in rows]))
+        write_facts(unfinished, facts(len(drive), None if rows is None else len(rows), drive.camera, drive.meta))
+
+
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """``BadInputError`` where a drive may not be written: something else is there, or a drive to be kept."""
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if (folder.exists() and not folder.is_dir()) or (there and not FILES >= there >= {FACTS}):
         raise BadInputError(f"{folder}: holds something else than a drive; name a new folder to write to")
     if there and not overwrite:
         raise BadInputError(f"{folder}: there is a drive already; name a new folder or allow overwriting")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        partial.mkdir(parents=True)
-        _write_files(drive, partial)
-        if folder.exists():
-            folder.replace(old)
-        partial.replace(folder)
-    except (OSError, av.error.FFmpegError) as error:
-        raise BadInputError(f"{folder}: cannot write a drive there: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_files(drive: Drive, folder: Path) -> None:
-    _write_video(drive, folder / VIDEO)
-    with (folder / TABLE).open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        speeds = [""] * len(drive) if drive.speed_mps is None else [str(v) for v in drive.speed_mps]
-        # str() of a numpy number is the shortest text that reads back as the same number.
-        writer.writerows(
-            (str(t), str(k), v) for t, k, v in zip(drive.timestamps_s, drive.curvature_per_m, speeds, strict=True)
-        )
-    facts = {
+def facts(n_frames: int, n_road_masks: int | None, camera: Camera, meta: DriveMeta) -> dict[str, Any]:
+    """The contents of ``drive.json``."""
+    return {
         "format": DRIVE_FORMAT,
-        "n_frames": len(drive),
-        "n_road_masks": None if drive.road_masks is None else len(drive.mask_rows()),
-        "camera": dataclasses.asdict(drive.camera),
-        "meta": dataclasses.asdict(drive.meta),
+        "n_frames": n_frames,
+        "n_road_masks": n_road_masks,
+        "camera": dataclasses.asdict(camera),
+        "meta": dataclasses.asdict(meta),
     }
-    (folder / FACTS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if drive.road_masks is not None:
-        rows = drive.mask_rows()
-        bits = np.packbits(drive.road_masks[rows].reshape(len(rows), -1), axis=1)
-        np.savez_compressed(folder / MASKS, rows=rows, bits=bits)
-
-
-def _write_video(drive: Drive, path: Path) -> None:
-    rate_hz = max(1, round(1.0 / float(np.median(drive.dt_s()))))  # for players; the times are in the table
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate_hz)
-        stream.height, stream.width = drive.frames.shape[1:3]
-        stream.pix_fmt = "yuv444p"  # full colour resolution, and any odd size
-        stream.options = {"crf": "10", "preset": "fast", "g": "20", "threads": "1"}
-        for k, frame in enumerate(drive.frames):
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture.pts = k
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
 
 
 def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> Drive:
@@ -288,45 +297,87 @@ def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> D
     Raises:
         BadInputError: the folder or a file is missing, cut short, contradicts another or holds a bad value.
     """
+    stored = load_table(folder)
+    folder, n_frames, camera = stored.folder, len(stored), stored.camera
+    start, stop = _row_range(folder, rows, n_frames)
+    frames: np.ndarray | None = None
+    for k, frame in enumerate(stored.read_frames()):
+        if frames is None:  # the first frame has the camera's size: so much memory is asked for, no number's word
+            with foreign_errors(folder, f"load fewer rows of it than {stop - start}"):
+                frames = np.empty((stop - start, *frame.shape), np.uint8)
+        if start <= k < stop:
+            frames[k - start] = frame
+    assert frames is not None  # a table has rows, and read_video counts
+    road_masks = known = None
+    if masks and stored.n_road_masks is not None:
+        road_masks, known = _read_masks(folder / MASKS, stored.n_road_masks, n_frames, camera)
+    return Drive(
+        frames,
+        stored.timestamps_s[start:stop],
+        stored.curvature_per_m[start:stop],
+        camera,
+        stored.meta,
+        None if stored.speed_mps is None else stored.speed_mps[start:stop],
+        None if road_masks is None else road_masks[start:stop],
+        None if known is None else known[start:stop],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredDrive(Timeline):
+    """A drive on disk without its pictures, which are read one by one; fields as of ``Drive``."""
+
+    folder: Path
+    timestamps_s: np.ndarray
+    curvature_per_m: np.ndarray
+    camera: Camera
+    meta: DriveMeta
+    speed_mps: np.ndarray | None
+    n_road_masks: int | None
+
+    def read_frames(self) -> Iterator[np.ndarray]:
+        """Every frame in order, uint8 (H, W, 3); one at a time is in memory.
+
+        Raises:
+            BadInputError: the video is damaged, cut short, or not of this camera.
+        """
+        camera = self.camera
+        for frame in read_video(self.folder / VIDEO, len(self)):
+            if frame.shape[:2] != (camera.height_px, camera.width_px):
+                raise BadInputError(
+                    f"{self.folder / VIDEO}: frames are {frame.shape[0]}x{frame.shape[1]}, "
+                    f"the camera in {FACTS} is {camera.height_px}x{camera.width_px}"
+                )
+            yield frame
+
+
+def load_table(folder: Path | str) -> StoredDrive:
+    """Read and check all of a drive but its pictures; raises as ``load`` does."""
     folder = Path(folder)
+    if folder.parent.is_dir():
+        with contextlib.suppress(OSError):  # a place that cannot be written is no fault for a reader
+            recover_folder(folder.absolute())
     if not folder.is_dir():
         raise BadInputError(f"{folder}: no such folder; give the folder of a drive")
     for name in (FACTS, TABLE, VIDEO):
         if not (folder / name).is_file():
             raise BadInputError(f"{folder}: has no {name}, so it is not a drive; make one with `import` or `record`")
     n_frames, n_masks, camera, meta = _read_facts(folder / FACTS)
-    table = read_table(folder / TABLE, COLUMNS)
+    path = folder / TABLE
+    table = read_table(path, COLUMNS)
     if len(table["timestamp_s"]) != n_frames:
-        raise BadInputError(f"{folder / TABLE}: {len(table['timestamp_s'])} rows, but {FACTS} says {n_frames} frames")
-    start, stop = _row_range(folder, rows, n_frames)
-    frames = np.empty((stop - start, camera.height_px, camera.width_px, 3), np.uint8)
-    for k, frame in enumerate(read_video(folder / VIDEO, n_frames)):
-        if frame.shape != frames.shape[1:]:
-            raise BadInputError(
-                f"{folder / VIDEO}: frames are {frame.shape[0]}x{frame.shape[1]}, "
-                f"the camera in {FACTS} is {camera.height_px}x{camera.width_px}"
-            )
-        if start <= k < stop:
-            frames[k - start] = frame
-    road_masks = known = None
-    if masks and n_masks is not None:
-        road_masks, known = _read_masks(folder / MASKS, n_masks, n_frames, camera)
-    timestamps_s = parse_numbers(folder / TABLE, "timestamp_s", table["timestamp_s"])
-    curvature_per_m = parse_numbers(folder / TABLE, "curvature_per_m", table["curvature_per_m"])
-    speed_mps = None
-    if any(table["speed_mps"]):
-        speed_mps = parse_numbers(folder / TABLE, "speed_mps", table["speed_mps"]).astype(np.float32)
+        raise BadInputError(f"{path}: {len(table['timestamp_s'])} rows, but {FACTS} says {n_frames} frames")
+    if n_masks is not None and not 0 <= n_masks <= n_frames:
+        raise BadInputError(f"{folder / FACTS}: n_road_masks must be 0 to {n_frames}, got {n_masks}")
+    timestamps_s = parse_numbers(path, "timestamp_s", table["timestamp_s"])
+    with np.errstate(over="ignore"):
+        curvature_per_m = parse_numbers(path, "curvature_per_m", table["curvature_per_m"]).astype(np.float32)
+        speed_mps = None
+        if any(table["speed_mps"]):
+            speed_mps = parse_numbers(path, "speed_mps", table["speed_mps"]).astype(np.float32)
     with error_names(folder):
-        return Drive(
-            frames,
-            timestamps_s[start:stop],
-            curvature_per_m.astype(np.float32)[start:stop],
-            camera,
-            meta,
-            None if speed_mps is None else speed_mps[start:stop],
-            None if road_masks is None else road_masks[start:stop],
-            None if known is None else known[start:stop],
-        )
+        check_rows(timestamps_s, curvature_per_m, speed_mps)
+    return StoredDrive(folder, timestamps_s, curvature_per_m, camera, meta, speed_mps, n_masks)
 
 
 def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
@@ -359,54 +410,59 @@ def _row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, in
 
 
 def _read_facts(path: Path) -> tuple[int, int | None, Camera, DriveMeta]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInputError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(facts, dict) or facts.get("format") != DRIVE_FORMAT:
+    facts = read_json(path, "import the drive again")
+    if not isinstance(facts, dict) or facts.get("format") not in READABLE_FORMATS:
         got = facts.get("format") if isinstance(facts, dict) else facts
-        raise BadInputError(f"{path}: format must be {DRIVE_FORMAT}, got {got!r}; import the drive again")
+        raise BadInputError(f"{path}: format must be {DRIVE_FORMAT}, got {one_line(repr(got))}; import the drive again")
     _check_keys(path, "drive", facts, {"format", "n_frames", "n_road_masks", "camera", "meta"})
     for name in ("n_frames", "n_road_masks"):
         value = facts[name]
         if type(value) is not int and not (name == "n_road_masks" and value is None):
-            raise BadInputError(f"{path}: {name} must be a whole number, got {value!r}")
+            raise BadInputError(f"{path}: {name} must be a whole number, got {one_line(repr(value))}")
     camera = _build(path, "camera", Camera, facts["camera"])
     meta = facts["meta"]
     if isinstance(meta, dict) and "vehicle" in meta:
-        meta = meta | {"vehicle": _build(path, "vehicle", VehicleFacts, meta["vehicle"])}
-    return facts["n_frames"], facts["n_road_masks"], camera, _build(path, "meta", DriveMeta, meta)
+        meta = meta | {"vehicle": _build(path, "vehicle", VehicleFacts, meta["vehicle"], {"full_lock_rad"})}
+    drive_meta = _build(path, "meta", DriveMeta, meta, {"left_out"})
+    if not _is_count_by_reason(drive_meta.left_out):
+        raise BadInputError(f"{path}: left_out must give a whole number for each reason")
+    for name in ("source", "licence", "notes"):
+        if not isinstance(getattr(drive_meta, name), str):
+            raise BadInputError(f"{path}: meta: {name} must be a text")
+    return facts["n_frames"], facts["n_road_masks"], camera, drive_meta
 
 
-def _check_keys(path: Path, name: str, values: Any, expected: set[str]) -> None:
+def _is_count_by_reason(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(n) is int for n in value.values())
+
+
+def _check_keys(path: Path, name: str, values: Any, expected: set[str], optional: Set[str] = frozenset()) -> None:
     got = set(values) if isinstance(values, dict) else None
-    if got != expected:
-        raise BadInputError(
-            f"{path}: {name} must have the keys {sorted(expected)}, got {values if got is None else sorted(got)}"
-        )
+    if got is None or not expected - optional <= got <= expected:
+        shown = one_line(repr(values if got is None else sorted(got)))
+        raise BadInputError(f"{path}: {name} must have the keys {sorted(expected)}, got {shown}")
 
 
-def _build(path: Path, name: str, kind: type[T], values: Any) -> T:
-    """An instance of a dataclass from JSON values, every key there and none besides."""
-    _check_keys(path, name, values, {field.name for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+def _build(path: Path, name: str, kind: type[T], values: Any, optional: Set[str] = frozenset()) -> T:
+    """An instance of a dataclass from JSON values, every key there but ``optional`` ones, and none besides."""
+    expected = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    _check_keys(path, name, values, expected, optional)
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"{path}: {name}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadInputError(f"{path}: {name}: {one_line(error)}") from error
 
 
 def _read_masks(path: Path, n_masks: int, n_frames: int, camera: Camera) -> tuple[np.ndarray, np.ndarray | None]:
     """Masks (T, H, W) and which rows are known (T,), None for all of them."""
     n_pixels = camera.height_px * camera.width_px
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            rows, bits = file["rows"], file["bits"]
-    except FileNotFoundError as error:
-        raise BadInputError(f"{path}: missing, but {FACTS} counts {n_masks} road masks") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInputError(f"{path}: cannot be read, it is cut short or not a mask file ({error})") from error
-    good = rows.shape == (n_masks,) and bits.shape == (n_masks, (n_pixels + 7) // 8) and bits.dtype == np.uint8
-    if not good or rows.dtype != np.int64 or np.any((rows < 0) | (rows >= n_frames)) or np.any(np.diff(rows) <= 0):
+    if not path.is_file():
+        raise BadInputError(f"{path}: missing, but {FACTS} counts {n_masks} road masks")
+    remedy = f"expected {n_masks} masks of {n_frames} frames, as {FACTS} says; copy the file again"
+    with foreign_errors(path, remedy), zipfile.ZipFile(path) as file:
+        rows = _read_array(file, "rows.npy", (n_masks,), np.dtype(np.int64))
+        bits = _read_array(file, "bits.npy", (n_masks, (n_pixels + 7) // 8), np.dtype(np.uint8))
+    if np.any((rows < 0) | (rows >= n_frames)) or np.any(np.diff(rows) <= 0):
         raise BadInputError(f"{path}: does not hold {n_masks} masks of {n_frames} frames as {FACTS} says")
     masks = np.zeros((n_frames, camera.height_px, camera.width_px), bool)  # pages never written stay unallocated
     known = np.zeros(n_frames, bool)
@@ -414,3 +470,20 @@ def _read_masks(path: Path, n_masks: int, n_frames: int, camera: Camera) -> tupl
     for row, packed in zip(rows, bits, strict=True):
         masks[row] = np.unpackbits(packed, count=n_pixels).reshape(masks.shape[1:])
     return masks, None if n_masks == n_frames else known
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array of an ``.npz`` file; its header is compared before memory is asked for. Raises ``ValueError``."""
+    with archive.open(name) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"{name} is of version {version}")
+        got_shape, is_fortran, got_dtype = read_header[version](member)
+        if (got_shape, is_fortran, got_dtype) != (shape, False, dtype):
+            raise ValueError(f"{name} holds {got_dtype} {got_shape}, expected {dtype} {shape}")
+        n_bytes = math.prod(shape) * dtype.itemsize
+        data = member.read(n_bytes + 1)
+        if len(data) != n_bytes:
+            raise ValueError(f"{name} holds {len(data)} bytes, expected {n_bytes}")
+        return np.frombuffer(data, dtype).reshape(shape)

@@ -1,15 +1,24 @@
-"""Files that are whole or not there at all."""
+"""Files and folders that are whole or not there at all."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
+import os
+import re
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sim.errors import BadInputError
+from sim.errors import BadInputError, one_line
+
+PARTIAL, OLD = ".partial", ".old"
+"""Endings of the hidden folders ``.NAME.XXXXXXXX.partial`` and ``.old`` that lie beside ``NAME`` while it is made."""
 
 
 @contextlib.contextmanager
@@ -38,9 +47,114 @@ def new_file(path: Path) -> Iterator[Path]:
                 path.parent.rmdir()
         if not isinstance(error, OSError):
             raise
-        raise BadInputError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another place"
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> BadInputError:
+    return BadInputError(f"{path}: cannot be written ({one_line(error)}); free space or choose another place")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which takes the name ``folder`` when the block ends well; else nothing is left.
+
+    A folder that is there is replaced as a whole, in one step where the system can exchange two names (Linux, by
+    ``renameat2``), so that there is no moment without either. Elsewhere the older one has another name for that
+    moment. What killed runs left beside it is found first: an older folder gets its name back, the rest is removed.
+
+    Raises:
+        BadInputError: it cannot be written.
+    """
+    folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(folder)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PARTIAL))
+        try:
+            with _owned(unfinished):
+                unfinished.chmod(0o777 & ~_umask())
+                yield unfinished
+                if not folder.exists():
+                    unfinished.replace(folder)
+                elif not _exchange(unfinished, folder):
+                    old = unfinished.with_name(unfinished.name.removesuffix(PARTIAL) + OLD)
+                    folder.replace(old)
+                    unfinished.replace(folder)
+                    shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def recover_folder(folder: Path) -> None:
+    """Put right what killed runs left beside ``folder``: an older one gets its name back, unfinished ones go."""
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.\w+({re.escape(PARTIAL)}|{re.escape(OLD)})")
+    left = [entry for entry in folder.parent.iterdir() if pattern.fullmatch(entry.name)]
+    for entry in left:
+        if entry.suffix == OLD and not folder.exists():
+            entry.replace(folder)
+        elif entry.suffix == OLD or not _is_owned(entry):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, which the system lets go when this process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: there folders of killed runs stay
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_owned(folder: Path) -> bool:
+    """Is a process at work in it, as far as can be known?"""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Let two paths change their names in one step; False where the system cannot (``man 2 renameat2``)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    at_cwd, exchange = -100, 2
+    if rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(b))
 
 
 def write_text(path: Path, text: str) -> None:

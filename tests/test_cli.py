@@ -295,7 +295,9 @@ def test_cli_train_encoder_and_wiring_of_a_new_policy(succeeds, fails, saved_pol
 
 def test_cli_import_makes_a_drive(succeeds, udacity_sim, tmp_path):
     text = succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out", "--height", 39, "--width", 100)
-    assert text == f"{tmp_path / 'out'}: 4 frames, 1 piece(s)\n"
+    line, notes = text.splitlines()
+    assert line == f"{tmp_path / 'out'}: 4 frames, 1 piece(s), 0 min 0 s; none left out"
+    assert notes.startswith("Estimated: focal length, camera height, horizon, wheelbase 2.67 m")
     assert drive_io.load(tmp_path / "out").frames.shape == (4, 39, 100, 3)
     succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out", "--overwrite")
 
@@ -811,10 +813,12 @@ def cut_picture(folder):
 
 IMPORT_DAMAGES = {
     "a missing column": (lambda folder: rewrite_log(folder, ",steering", ",wheel"), "steering"),
-    "a word": (lambda folder: rewrite_log(folder, ",0.2,", ",left,"), "'left'"),
-    "NaN": (lambda folder: rewrite_log(folder, ",0.2,", ",nan,"), "finite number"),
-    "fewer frames than rows": (lambda folder: sorted((folder / "IMG").glob("center_*"))[-1].unlink(), "row 3"),
-    "a truncated picture": (cut_picture, "cut short"),
+    "a word": (lambda folder: rewrite_log(folder, ",0.2,", ",left,"), "1 without steering"),
+    "fewer frames than rows": (
+        lambda folder: sorted((folder / "IMG").glob("center_*"))[-1].unlink(),
+        "1 picture missing",
+    ),
+    "a truncated picture": (cut_picture, "1 picture damaged"),
     "no table": (lambda folder: (folder / "driving_log.csv").unlink(), "driving_log.csv"),
 }
 
@@ -823,10 +827,18 @@ IMPORT_DAMAGES = {
 def test_cli_damaged_recording_is_an_error(fails, udacity_sim, tmp_path, damage):
     harm, message = IMPORT_DAMAGES[damage]
     harm(udacity_sim)
-    line = fails("import", "udacity-sim", udacity_sim, tmp_path / "out")
+    line = fails("import", "udacity-sim", udacity_sim, tmp_path / "out", "--strict")
     assert message in line
     assert str(udacity_sim) in line
     assert not (tmp_path / "out").exists()
+
+
+def test_cli_import_says_on_one_line_what_it_left_out(succeeds, udacity_sim, tmp_path):
+    rewrite_log(udacity_sim, ",0.2,", ",nan,")
+    cut_picture(udacity_sim)
+    sorted((udacity_sim / "IMG").glob("center_*"))[0].unlink()
+    line = succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out").splitlines()[0]
+    assert line.endswith("2 frames, 1 piece(s), 0 min 0 s; 2 left out: 1 without steering, 1 picture missing")
 
 
 @pytest.mark.parametrize("format_name", sorted(IMPORTERS))
@@ -851,10 +863,10 @@ def test_cli_truncated_video_to_import_is_an_error(fails, tmp_path):
     (folder / "steering.csv").write_text("\n".join(["frame,timestamp_ns,steering_wheel_rad", *rows]) + "\n")
     whole = (folder / "center.mp4").read_bytes()
     (folder / "center.mp4").write_bytes(whole[: len(whole) // 2])
-    assert "center.mp4" in fails("import", "udacity-ch2", folder, tmp_path / "out")
+    assert "center.mp4" in fails("import", "udacity-ch2", folder, tmp_path / "out")  # the index of an mp4 is at its end
     (folder / "center.mp4").write_bytes(whole)
     (folder / "steering.csv").write_text((folder / "steering.csv").read_text() + "3,150000000,0.1\n")
-    assert "3 frames" in fails("import", "udacity-ch2", folder, tmp_path / "out")
+    assert "1 without a frame" in fails("import", "udacity-ch2", folder, tmp_path / "out", "--strict")
 
 
 # Bad input: checkpoints ------------------------------------------------------------------------------------

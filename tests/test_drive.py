@@ -142,7 +142,7 @@ def test_drive_save_uses_an_empty_folder_and_refuses_a_file_in_the_way(tmp_path)
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInputError, match="something else"):
         save(make_drive(n_rows=2), tmp_path / "file")
-    with pytest.raises(BadInputError, match="cannot write a drive there"):
+    with pytest.raises(BadInputError, match="cannot be written"):
         save(make_drive(n_rows=2), tmp_path / "file" / "below")
 
 
@@ -152,7 +152,7 @@ def test_drive_save_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sim.drive._write_video", full)
+    monkeypatch.setattr("sim.drive.write_table", full)
     with pytest.raises(BadInputError, match="No space left"):
         save(make_drive(n_rows=5), tmp_path / "d", overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["d"]
@@ -193,7 +193,7 @@ BREAK = {
     "no drive.json": lambda d: (d / "drive.json").unlink(),
     "road_masks.npz: missing": lambda d: (d / "road_masks.npz").unlink(),
     "road_masks.npz: cannot be read": lambda d: cut_file(d / "road_masks.npz", 0.5),
-    "does not hold 2 masks": lambda d: edit_facts(d, lambda f: f.update(n_road_masks=2)),
+    r"rows.npy holds int64 \(3,\), expected int64 \(2,\)": lambda d: edit_facts(d, lambda f: f.update(n_road_masks=2)),
     "frames.mp4: cannot be decoded": lambda d: cut_file(d / "frames.mp4", 0.7),
     "frames.mp4: 6 frames, but its table has 7": lambda d: other_video(d, n_rows=6),
     "frames.mp4: more frames than the 7 rows": lambda d: other_video(d, n_rows=8),
@@ -213,7 +213,7 @@ BREAK = {
     ),
     "a header but no rows": lambda d: edit_table(d, lambda t: t.split("\n")[0] + "\n"),
     "table.csv: needs the columns": lambda d: edit_table(d, lambda t: ""),
-    "format must be 1, got 2": lambda d: edit_facts(d, lambda f: f.update(format=2)),
+    "format must be 2, got 3": lambda d: edit_facts(d, lambda f: f.update(format=3)),
     "drive.json: is not JSON": lambda d: cut_file(d / "drive.json", 0.5),
     "n_frames must be a whole number": lambda d: edit_facts(d, lambda f: f.update(n_frames="7")),
     "camera must have the keys": lambda d: edit_facts(d, lambda f: f["camera"].pop("height_m")),

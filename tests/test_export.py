@@ -17,7 +17,7 @@ from driving.models.policy import CORES, PolicyConfig, build_policy
 from driving.runtime import Driver
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
-from sim.importers import import_drive
+from sim.importers import Asked, read_recording
 
 DRIVES = Path(__file__).parents[2] / "shared" / "drives"
 SIZE = (16, 41)
@@ -187,7 +187,7 @@ def test_export_equals_pytorch_on_1000_real_frames(name, tmp_path):
         pytest.importorskip(package, reason=f"{package} is not installed")
     if not DRIVES.is_dir():
         pytest.skip(f"the recorded drives {DRIVES} are not there")
-    drive = import_drive("udacity-ch2", DRIVES / "udacity-ch2" / "a", tmp_path / "a", height_px=78, width_px=200)
+    drive = read_recording("udacity-ch2", DRIVES / "udacity-ch2" / "a", Asked(78, 200)).drive()
     assert len(drive) >= 1000
     policy = checkpoint.load(name)
     export(policy, tmp_path / "out", name)

@@ -11,7 +11,7 @@ import sim  # noqa: F401  (registers the environments)
 from sim.camera import Camera
 from sim.drive import Drive, DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.importers import IMPORTERS
+from sim.importers import IMPORTERS, Asked
 from sim.odometry import TAIL_M, estimate_speed_mps, recorded_paths, speed_of
 from sim.procedural_env import ProceduralEnv
 from sim.record import record
@@ -150,7 +150,7 @@ def test_odometry_speed_in_our_own_world_within_a_twelfth():
 def test_odometry_speed_of_the_real_drive_is_plausible():
     if not (DRIVES / "udacity-ch2").is_dir():
         pytest.skip(f"the recorded drive {DRIVES / 'udacity-ch2'} is not there")
-    drive = IMPORTERS["udacity-ch2"](DRIVES / "udacity-ch2" / "c").rows(0, 500)
+    drive = IMPORTERS["udacity-ch2"](DRIVES / "udacity-ch2" / "c", Asked()).drive().rows(0, 500)
     speed = estimate_speed_mps(drive)
     assert 12.0 < np.median(speed) < 18.0  # about 16 m/s by optical flow
     assert speed.min() > 5.0

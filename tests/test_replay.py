@@ -15,7 +15,7 @@ from sim.camera import Camera
 from sim.disturbance import Disturbance
 from sim.drive import Drive, DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.importers import IMPORTERS
+from sim.importers import IMPORTERS, Asked
 from sim.odometry import estimate_speed_mps, recorded_paths
 from sim.record import record
 from sim.replay_config import ReplayConfig
@@ -355,7 +355,7 @@ def test_replay_options_are_the_fields_of_its_configuration(drive):
 def test_replay_of_the_real_drive_keeps_a_teacher_and_loses_a_car_that_does_not_steer():
     if not (DRIVES / "udacity-ch2").is_dir():
         pytest.skip(f"the recorded drive {DRIVES / 'udacity-ch2'} is not there")
-    drive = IMPORTERS["udacity-ch2"](DRIVES / "udacity-ch2" / "c").rows(0, 400)
+    drive = IMPORTERS["udacity-ch2"](DRIVES / "udacity-ch2" / "c", Asked()).drive().rows(0, 400)
     env = on_path(drive)
     env.reset(seed=1, options={"row": 0, "lateral_offset_m": 0.5})
     infos, ended = drive_out(env)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,35 +17,58 @@ from driving.commands.arguments import (
     check_seconds,
     parse_seeds,
 )
+from driving.commands.options import configured, options_from
 from driving.console import progress_bar
 from driving.settings import env_maker, parse_env_options
 from sim import drive as drive_io
 from sim.disturbance import Disturbance
-from sim.errors import BadInputError
+from sim.errors import BadInputError, one_line
 from sim.importers import IMPORTERS, import_drive
+from sim.label_table import Columns
 from sim.processes import n_cores
 from sim.record import record
+from sim.recording import Asked, in_words
+from sim.rig import RIG_FILE, Rig, load_rig
 
 _KICKS = Disturbance()
 
 
+@options_from(Rig, Columns)
 def import_(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(IMPORTERS)}.")],
-    src: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    src: Annotated[Path, typer.Argument(help="The recording: a folder, or a video file.")],
     dst: Annotated[Path, typer.Argument(help="Folder of the drive to make.")],
-    height: Annotated[int, typer.Option(min=2, help="Rows of the frames kept.")] = 156,
-    width: Annotated[int, typer.Option(min=2, help="Columns of the frames kept.")] = 400,
+    height: Annotated[int, typer.Option(min=2, max=4096, help="Rows of the frames kept.")] = 156,
+    width: Annotated[int, typer.Option(min=2, max=4096, help="Columns of the frames kept.")] = 400,
+    rate_hz: Annotated[
+        float | None, typer.Option(help="Frames a second, for recordings without times (or with wrong ones).")
+    ] = None,
+    camera: Annotated[
+        Path | None, typer.Option(help=f"TOML file of camera and car; default: {RIG_FILE} in the recording.")
+    ] = None,
+    estimate_horizon: Annotated[bool, typer.Option(help="Find the horizon by the motion in the pictures.")] = False,
+    strict: Annotated[bool, typer.Option(help="Refuse a recording of which rows must be left out.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing drive.")] = False,
+    **given: Any,
 ) -> None:
-    """Make a drive of a public recording.
+    """Make a drive of a recording. What cannot be used is left out and counted.
 
-    Example: liquid-lane import udacity-ch2 downloads/ch2/a recordings/a
+    Example: liquid-lane import video phone.mp4 recordings/mine --table phone.csv --fov-deg 65
     """
     if format_name not in IMPORTERS:
-        raise BadInputError(f"format: expected one of {', '.join(IMPORTERS)}, got {format_name!r}")
+        raise BadInputError(f"format: expected one of {', '.join(IMPORTERS)}, got {one_line(repr(format_name))}")
     check_new_drive(dst, overwrite)
-    drive = import_drive(format_name, src, dst, height_px=height, width_px=width, overwrite=overwrite)
-    print(f"{dst}: {len(drive)} frames, {len(drive.segments())} piece(s)")
+    rig = configured(Rig, given).or_else(load_rig(camera) if camera else Rig())
+    asked = Asked(height, width, rig, configured(Columns, given), rate_hz, estimate_horizon)
+    bar, advance = progress_bar("importing", None)
+    with bar:
+        drive = import_drive(format_name, src, dst, asked, overwrite, strict, on_row=lambda: advance(1))
+    minutes, seconds = divmod(float(drive.dt_s().sum()), 60)
+    print(
+        f"{dst}: {len(drive):,} frames, {len(drive.segments())} piece(s), {minutes:.0f} min {seconds:.0f} s; "
+        f"{in_words(drive.meta.left_out)}"
+    )
+    print(drive.meta.notes)
 
 
 def record_(

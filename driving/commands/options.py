@@ -76,7 +76,7 @@ def attribute_docs(config: type) -> dict[str, str]:
 def _parameters(config: type) -> list[inspect.Parameter]:
     """One for every field that one word of a command line can set."""
     kinds, docs = get_type_hints(config), attribute_docs(config)
-    plain = (int, float, bool, str, float | None, int | None)
+    plain = (int, float, bool, str, float | None, int | None, str | None)
     fields = [field for field in dataclasses.fields(config) if kinds[field.name] in plain]
     return [_parameter(field, kinds[field.name], docs[field.name].replace("``", "")) for field in fields]
 

@@ -1,26 +1,32 @@
-"""Donkeycar: a tub of version 2, as that program records it on a small radio-controlled car.
+"""Donkeycar: a tub, as the versions of that program record it on a small radio-controlled car.
 
-``manifest.json`` holds five JSON lines, the last with the catalogs' names and ``deleted_indexes``; a catalog
-holds one JSON record a line; ``images`` holds the pictures. Deleted records are left out, which leaves a gap
-in time.
+Version 2 (since 4.0): ``manifest.json`` holds JSON lines, the last with the catalogs' names and ``deleted_indexes``; a
+catalog holds one JSON record a line; ``images`` holds the pictures. Version 1: ``record_N.json`` for every picture,
+beside it. Deleted records are left out, which leaves a gap in time.
 
 ``user/angle`` runs from -1 to 1, *right* positive: in the recorded pictures the scenery moves right where it
 is negative (correlation -0.88 with the flow 0.25 s later, the delay of servo and camera, left in the labels).
+While the pilot steers (any ``user/mode`` but ``user``) it says nothing, and ``pilot/angle`` is the steering.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sim.camera import Camera
-from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, curvature_from_road_wheel_angle
-from sim.drive import Drive, DriveMeta, VehicleFacts
+from sim.drive import DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.reading import Cutout, error_names, parse_numbers, read_picture, require_folder
+from sim.importers.still_frames import common_size, find_folder, last_name, pictures_in, shown, still_frames
+from sim.importers.view import view
+from sim.reading import number, read_text
+from sim.recording import Asked, Recording, Rows, UnusableRowError
+from sim.steering import SteeringUnit, curvature
 
 CAMERA = Camera(
     height_px=120,
@@ -31,89 +37,144 @@ CAMERA = Camera(
     horizon_v_px=40.0,  # a little above the foot of the walls around
     height_m=0.13,
 )
-TOP_PX, BOTTOM_PX = 36, 98
-"""Rows kept: a policy's 200:78 shape at full width, below the horizon but for a few rows."""
+ABOVE_HORIZON = 4 / 62
+"""Share of the rows kept that lie above the horizon: the floor is what matters."""
 
-MAX_ROAD_WHEEL_ANGLE_RAD = float(np.deg2rad(25.0))
-WHEELBASE_M = 0.25
-"""Both typical of 1:10 cars and not measured; the tightest turn is then 1.9 /m."""
-
-META = DriveMeta(
-    source="Donkeycar tub, https://www.donkeycar.com",
-    licence="none stated",
-    vehicle=VehicleFacts("radio-controlled car, about 1:10", wheelbase_m=WHEELBASE_M),
-    notes="Camera geometry, wheelbase and full steering angle (25 degrees) are rough estimates.",
+VEHICLE = VehicleFacts(
+    "radio-controlled car, about 1:10",
+    wheelbase_m=0.25,
+    full_lock_rad=float(np.deg2rad(25.0)),  # both typical and not measured; the tightest turn is then 1.9 /m
 )
+RATE_HZ = 20.0
+"""That program's default, for records without a time."""
+
+LOOKED_FOR = "the manifest.json, catalogs and images of a Donkeycar tub, or the record_N.json of an old one"
 
 
-def read(src: Path, height_px: int = 2 * FRAME_HEIGHT_PX, width_px: int = 2 * FRAME_WIDTH_PX) -> Drive:
-    """A Drive of the records that are not deleted; the speed is not known.
+def read(src: Path, asked: Asked) -> Recording:
+    """The records that are not deleted, in the order recorded; the speed is not known.
 
     Raises:
-        BadInputError: a file is missing, cut short, or holds a bad value.
+        BadInputError: no tub, or no usable record in it.
     """
-    require_folder(src, "manifest.json, catalogs and images of a Donkeycar tub, version 2")
-    records, n_deleted = _read_records(src)
-    columns = {}
-    for name in ("cam/image_array", "user/angle", "_timestamp_ms"):
-        missing = [record["_index"] for record in records if name not in record]
-        if missing:
-            raise BadInputError(f"{src}: record {missing[0]} has no {name!r}; record with a camera and a driver")
-        columns[name] = [record[name] for record in records]
-    angle = parse_numbers(src, "user/angle", columns["user/angle"])
-    if np.abs(angle).max() > 1.0:
-        row = int(np.argmax(np.abs(angle)))
-        raise BadInputError(f"{src}: row {row}: user/angle must lie in -1 to 1, got {angle[row]}")
-    n_pictures = sum(1 for _ in (src / "images").glob("*.jpg"))
-    if n_pictures > len(records) + n_deleted:
-        raise BadInputError(f"{src}: {len(records) + n_deleted} records, but {n_pictures} pictures in images")
-    cutout = Cutout(CAMERA, TOP_PX, BOTTOM_PX, height_px, width_px)
-    frames = np.empty((len(records), height_px, width_px, 3), np.uint8)
-    for row, name in enumerate(columns["cam/image_array"]):
-        with error_names(Path(f"{src}: row {row}")):
-            picture = read_picture(src / "images" / str(name), CAMERA.height_px, CAMERA.width_px)
-        frames[row] = cutout.apply(picture)
-    curvature = curvature_from_road_wheel_angle(-MAX_ROAD_WHEEL_ANGLE_RAD * angle, WHEELBASE_M)
-    with error_names(src):
-        return Drive(
-            frames,
-            parse_numbers(src, "_timestamp_ms", columns["_timestamp_ms"]) / 1000.0,
-            np.asarray(curvature, np.float32),
-            cutout.camera,
-            META,
-        )
+    src = find_folder(src, _is_tub, LOOKED_FOR)
+    is_old = not (src / "manifest.json").is_file() and not any(src.glob("*.catalog"))
+    pictures = pictures_in(src if is_old else src / "images")
+    vehicle = asked.rig.vehicle(VEHICLE)
+    rows, seen, n_piloted = Rows(), set(), 0
+    found = list(_old_records(src, rows) if is_old else _records(src, rows))
+    rate_hz = asked.rate_hz or RATE_HZ
+    has_times = any(np.isfinite(_time_s(record)) for _, record, _ in found)
+    for index, record, is_deleted in found:
+        name = next((last_name(value) for key, value in record.items() if key.startswith("cam/image_array")), "")
+        is_again = name in seen
+        seen.add(name)
+        if is_deleted:
+            rows.left_out["deleted"] += 1
+        elif not name:
+            rows.left_out["without a picture's name"] += 1
+        elif is_again:
+            rows.left_out["the same picture again"] += 1
+        else:
+            try:
+                angle, is_piloted = _angle(record)
+            except UnusableRowError as reason:
+                rows.left_out[str(reason)] += 1
+                continue
+            n_piloted += is_piloted
+            time_s = _time_s(record) if has_times else index / rate_hz
+            rows.add(time_s, curvature(-angle, SteeringUnit.NORMALIZED, vehicle), pictures.get(name, Path(name)))
+    rows.left_out["picture without a record"] += len(pictures.keys() - seen)
+    if not rows.pictures:
+        return rows.recording(src, CAMERA, _meta(vehicle, ""), lambda paths: iter(()), False, LOOKED_FOR)
+    paths, steering = rows.pictures, np.array(rows.curvature_per_m)
+    size = common_size(paths, src)
+    cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), steering)
+    notes += [] if has_times else [f"No times were recorded: {rate_hz:g} frames a second are assumed."]
+    notes += [f"{n_piloted} rows were steered by a pilot."] if n_piloted else []
+    meta = _meta(vehicle, " ".join(notes))
+    return rows.recording(src, cutout.camera, meta, still_frames(cutout), False, LOOKED_FOR)
 
 
-def _read_records(src: Path) -> tuple[list[dict[str, Any]], int]:
-    """Records in order of their index without the deleted ones, and how many those are."""
-    manifest = _read_json_lines(src / "manifest.json")[-1]
-    catalogs, deleted = manifest.get("paths"), manifest.get("deleted_indexes", [])
-    if not isinstance(catalogs, list) or not catalogs or not isinstance(deleted, list):
-        raise BadInputError(f'{src / "manifest.json"}: the last line must list the catalogs as "paths"')
-    records = [record for name in catalogs for record in _read_json_lines(src / str(name))]
-    for row, record in enumerate(records):
-        if type(record.get("_index")) is not int:
-            raise BadInputError(f'{src}: row {row}: record has no whole number "_index"; is it a tub of version 2?')
-    hidden = set(deleted)
-    kept = [record for record in records if record["_index"] not in hidden]
-    if not kept:
-        raise BadInputError(f"{src}: all {len(records)} records are deleted")
-    return sorted(kept, key=lambda record: record["_index"]), len(records) - len(kept)
+def _is_tub(folder: Path) -> bool:
+    is_new = (folder / "manifest.json").is_file() or any(folder.glob("*.catalog"))
+    return is_new or any(folder.glob("record_*.json"))
 
 
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file with one JSON value a line; values of other kinds are skipped."""
-    values = []
+def _meta(vehicle: VehicleFacts, notes: str) -> DriveMeta:
+    return DriveMeta("Donkeycar tub, https://www.donkeycar.com", "none stated", vehicle, notes.strip())
+
+
+def _angle(record: dict[str, Any]) -> tuple[float, bool]:
+    """Angle that the car was steered to, and whether a pilot gave it."""
+    mode = record.get("user/mode", "user")
+    is_piloted = mode != "user"
+    angle = number(record.get("pilot/angle" if is_piloted else "user/angle"))
+    if np.isnan(angle):
+        raise UnusableRowError("steered by a pilot whose angle is not recorded" if is_piloted else "without steering")
+    if np.isnan(curvature(angle, SteeringUnit.NORMALIZED, VEHICLE)):
+        raise UnusableRowError("angle beyond -1 to 1")
+    return angle, is_piloted
+
+
+def _time_s(record: dict[str, Any]) -> float:
+    """When it was recorded: ``_timestamp_ms`` of version 2, ``milliseconds`` of version 1."""
+    return number(record.get("_timestamp_ms", record.get("milliseconds"))) / 1000.0
+
+
+def _records(src: Path, rows: Rows) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """Index, record and whether it is deleted, in order of the index; counts what is no record."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read as JSON lines: {error}") from error
-    for row, line in enumerate(lines):
+        lines = [value for value in _json_lines(src / "manifest.json", Rows()) if isinstance(value, dict)]
+    except BadInputError:
+        lines = []
+    manifest = lines[-1] if lines else {}
+    listed, deleted = manifest.get("paths"), manifest.get("deleted_indexes")
+    names = [last_name(name) for name in listed] if isinstance(listed, list) else []
+    over = sorted((path.name for path in src.glob("*.catalog")), key=_number_in)
+    names += [name for name in over if name not in names and not name.startswith(".")]
+    hidden = {index for index in deleted if type(index) is int} if isinstance(deleted, list) else set()
+    found: dict[int, dict[str, Any]] = {}
+    for name in dict.fromkeys(names):
+        path = src / name
+        if not name.endswith(".catalog") or not path.is_file():
+            rows.left_out["catalog missing"] += 1
+            continue
+        for value in _json_lines(path, rows):
+            index = value.get("_index") if isinstance(value, dict) else None
+            if type(index) is not int or not 0 <= index < 2**40:
+                rows.left_out["not a record"] += 1
+            elif index in found:
+                rows.left_out["the same index again"] += 1
+            else:
+                found[index] = value
+    for index in sorted(found):
+        yield index, found[index], index in hidden
+
+
+def _old_records(src: Path, rows: Rows) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """As ``_records``, of version 1: it deletes a record by removing its files."""
+    for path in sorted(src.glob("record_*.json"), key=lambda path: _number_in(path.name)):
         try:
-            values.append(json.loads(line))
-        except ValueError as error:
-            raise BadInputError(f"{path}: row {row} is not JSON, the file is cut short or damaged: {error}") from error
-    objects = [value for value in values if isinstance(value, dict)]
-    if not objects:
-        raise BadInputError(f"{path}: holds no JSON object; is it a tub of version 2?")
-    return objects
+            value = json.loads(read_text(path))
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            yield _number_in(path.name), value, False
+        else:
+            rows.left_out["torn record"] += 1
+
+
+def _number_in(name: str) -> int:
+    digits = re.search(r"\d{1,12}", name)
+    return int(digits[0]) if digits else -1
+
+
+def _json_lines(path: Path, rows: Rows) -> Iterator[Any]:
+    """The values of a file with one JSON value a line; torn lines are counted."""
+    for line in read_text(path).splitlines():
+        if line.strip("\0 \t"):
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):
+                rows.left_out["torn line"] += 1

@@ -1,7 +1,8 @@
 """Udacity's driving simulator: ``driving_log.csv`` and the folder ``IMG`` of three cameras.
 
-Columns ``center,left,right,steering,throttle,brake,speed``, with or without a header. The paths are those of
-the machine that recorded (often Windows); only their file names are used, in ``SRC/IMG``.
+Columns ``center,left,right,steering,throttle,brake,speed``, with or without a header; the side cameras may be
+missing. The paths are those of the machine that recorded (often Windows): only their file names are used, in
+``SRC/IMG``. Where that machine writes decimal commas, ``0,05`` falls into two fields (``decimal_commas``).
 
 Steering is the road-wheel angle divided by 25 degrees, *right* positive: in the recorded pictures the scenery
 moves right where it is negative (correlation -0.82 with the flow one frame later). Speed is in miles an hour:
@@ -10,19 +11,26 @@ with it the flow of the road gives a camera height of 1.46 m. Rows at standstill
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import datetime
+import itertools
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sim.camera import Camera
-from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX, curvature_from_road_wheel_angle
-from sim.drive import Drive, DriveMeta, VehicleFacts
-from sim.errors import BadInputError
-from sim.reading import Cutout, error_names, parse_numbers, read_picture, read_table, require_folder
+from sim.conventions import MPS_PER_MPH
+from sim.drive import DriveMeta, VehicleFacts
+from sim.errors import BadInputError, foreign_errors, one_line
+from sim.importers.still_frames import common_size, find_folder, last_name, pictures_in, shown, still_frames
+from sim.importers.view import view
+from sim.reading import PICTURE_SUFFIXES, number, read_text
+from sim.recording import Asked, Recording, Rows, UnusableRowError
+from sim.steering import SteeringUnit, curvature
 
-COLUMNS = ("center", "left", "right", "steering", "throttle", "brake", "speed")
 CAMERAS = ("center", "left", "right")
 
 CAMERA = Camera(
@@ -34,12 +42,16 @@ CAMERA = Camera(
     horizon_v_px=59.1,  # where the difference between the side cameras' pictures vanishes
     height_m=1.46,
 )
-TOP_PX, BOTTOM_PX = 10, 135
-"""Rows kept: a policy's 200:78 shape at full width, down to the bonnet of the centre camera."""
+ABOVE_HORIZON = 49.1 / 125
+"""Share of the rows kept that lie above the horizon: those below end at the bonnet of the centre camera."""
 
-MAX_ROAD_WHEEL_ANGLE_RAD = float(np.deg2rad(25.0))
-MPS_PER_MPH = 0.44704
-WHEELBASE_M = 2.67  # an estimate: the simulator's authors give it as the turning length of the car
+VEHICLE = VehicleFacts(
+    "car of Udacity's simulator",
+    wheelbase_m=2.67,  # an estimate: the simulator's authors give it as the turning length of the car
+    full_lock_rad=float(np.deg2rad(25.0)),
+)
+RATE_HZ = 10.0
+"""About what the simulator records, for pictures whose names hold no time."""
 
 SIDE_CAMERA_LEFT_M = {"center": 0.0, "left": 0.89, "right": -0.89}
 """Offsets to the left: 0.61 camera heights by the difference between the pictures."""
@@ -47,65 +59,160 @@ SIDE_CAMERA_LEFT_M = {"center": 0.0, "left": 0.89, "right": -0.89}
 LOOK_AHEAD_M = 10.0
 """Distance in which the label of a side camera leads back to the centre camera's path."""
 
-_TIME = re.compile(r"_(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\.jpg$")
+LOOKED_FOR = "driving_log.csv and the pictures in IMG"
+_TIME = re.compile(r"_(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\.\w+$")
+_INDEX = re.compile(r"(\d{1,12})\.\w+$")
+_COLUMNS = ("steering", "throttle", "brake", "speed")
 
 
-def read(
-    src: Path, height_px: int = 2 * FRAME_HEIGHT_PX, width_px: int = 2 * FRAME_WIDTH_PX, camera: str = "center"
-) -> Drive:
-    """A Drive of one of the three cameras.
+def read(src: Path, asked: Asked, camera: str = "center") -> Recording:
+    """Rows of one of the three cameras in order of the times in the pictures' names.
 
     A car that stands where a side camera is, dX to the left of the path, must steer back: its label is the
     driver's curvature - 2 dX / L**2, the arc of pure pursuit with look-ahead L (the idea of side cameras:
     Bojarski et al., arXiv 1604.07316).
 
     Raises:
-        BadInputError: a file is missing, cut short, or holds a bad value.
+        BadInputError: no such recording, or no usable row in it.
     """
-    require_folder(src, "driving_log.csv and IMG")
-    path = src / "driving_log.csv"
-    table = read_table(path, COLUMNS, header_if_none=COLUMNS)
-    steering = parse_numbers(path, "steering", table["steering"])
-    beyond = np.flatnonzero(np.abs(steering) > 1.0)
-    if beyond.size:
-        row = int(beyond[0])
-        raise BadInputError(f"{path}: row {row}: steering must lie in -1 to 1, got {table['steering'][row]}")
-    names = [re.split(r"[\\/]", text)[-1] for text in table[camera]]
-    n_pictures = sum(1 for _ in (src / "IMG").glob(f"{camera}_*.jpg"))
-    if n_pictures > len(names):
-        raise BadInputError(f"{path}: {len(names)} rows, but IMG has {n_pictures} pictures of the {camera} camera")
-    cutout = Cutout(CAMERA, TOP_PX, BOTTOM_PX, height_px, width_px)
-    frames = np.empty((len(names), height_px, width_px, 3), np.uint8)
-    for row, name in enumerate(names):
-        with error_names(Path(f"{path}: row {row}")):
-            frames[row] = cutout.apply(read_picture(src / "IMG" / name, CAMERA.height_px, CAMERA.width_px))
-    curvature = curvature_from_road_wheel_angle(-MAX_ROAD_WHEEL_ANGLE_RAD * steering, WHEELBASE_M)
-    curvature -= 2.0 * SIDE_CAMERA_LEFT_M[camera] / LOOK_AHEAD_M**2
-    meta = DriveMeta(
-        source=f"Udacity driving simulator, {camera} camera",
-        licence="none stated",
-        vehicle=VehicleFacts("car of Udacity's simulator", wheelbase_m=WHEELBASE_M),
-        notes="Camera geometry and wheelbase are estimates; the tyres' slip is not in the curvature.",
-    )
-    with error_names(path):
-        return Drive(
-            frames,
-            np.array([_seconds(row, name) for row, name in enumerate(names)]),
-            np.asarray(curvature, np.float32),
-            cutout.camera,
-            meta,
-            speed_mps=(MPS_PER_MPH * parse_numbers(path, "speed", table["speed"])).astype(np.float32),
-        )
+    src = find_folder(src, lambda folder: (folder / "driving_log.csv").is_file(), LOOKED_FOR)
+    pictures = pictures_in(src / "IMG") or pictures_in(src)
+    vehicle, side_m, rows = asked.rig.vehicle(VEHICLE), SIDE_CAMERA_LEFT_M[camera], Rows()
+    named: set[str] = set()
+    found = list(_lines(src / "driving_log.csv", camera, rows, named))
+    has_times = any(_seconds(name) is not None for name, _ in found)
+    rate_hz = asked.rate_hz or RATE_HZ
+    for k, (name, (steering, _, _, speed)) in enumerate(found):
+        index = _INDEX.search(name)
+        time_s = _seconds(name) if has_times else (int(index[1]) if index else k) / rate_hz
+        kappa = curvature(-steering, SteeringUnit.NORMALIZED, vehicle) - 2.0 * side_m / LOOK_AHEAD_M**2
+        if np.isnan(kappa):
+            rows.left_out["steering beyond -1 to 1"] += 1
+        else:
+            path = pictures.get(name, Path(name))
+            rows.add(np.nan if time_s is None else time_s, kappa, path, MPS_PER_MPH * speed)
+    prefix = f"{camera}_"
+    over = {name for name in pictures if name.startswith(prefix)} - named
+    rows.left_out["picture without a row"] += len(over)
+    said = ["The tyres' slip is not in the curvature."]
+    if not has_times:
+        said.append(f"The pictures' names hold no times: {rate_hz:g} frames a second are assumed.")
+    source = f"Udacity driving simulator, {camera} camera"
+    meta = DriveMeta(source, "none stated", vehicle, " ".join(said))
+    if not rows.pictures:
+        return rows.recording(src, CAMERA, meta, lambda paths: iter(()), True, LOOKED_FOR)
+    paths, size = rows.pictures, common_size(rows.pictures, src)
+    labels = np.array(rows.curvature_per_m)
+    cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), labels)
+    meta = dataclasses.replace(meta, notes=" ".join([*notes, *said]).strip())
+    return rows.recording(src, cutout.camera, meta, still_frames(cutout), True, LOOKED_FOR)
 
 
-def _seconds(row: int, name: str) -> float:
+def _lines(path: Path, camera: str, rows: Rows, named: set[str]) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """The picture's file name, and steering, throttle, brake and speed, of every usable row; ``named`` gets every name.
+
+    Raises:
+        BadInputError: no CSV file, or one whose header has no steering.
+    """
+    text = read_text(path)
+    first = text[:2000].split("\n", 1)[0]
+    delimiter = next((mark for mark in (";", "\t") if first.count(mark) >= 3), ",")
+    with foreign_errors(path, "expected a CSV file"):
+        lines = [[field.strip() for field in line] for line in csv.reader(text.splitlines(), delimiter=delimiter)]
+    columns = None
+    before_mph = 0.0
+    for line in lines:
+        if not any(line):
+            continue
+        if not any(_is_picture(field) or np.isfinite(number(field)) for field in line if field):
+            columns = [field.lower() for field in line]
+            if "steering" not in columns:
+                raise BadInputError(f"{path}: needs a column steering, has {one_line(', '.join(columns))}")
+            continue
+        names = list(itertools.takewhile(_is_picture, line))
+        try:
+            name = _picture(names, columns, camera)
+            named.add(name)
+            values = _values(line[len(names) :], columns, before_mph)
+        except UnusableRowError as reason:
+            rows.left_out[str(reason)] += 1
+            continue
+        before_mph = values[3] if np.isfinite(values[3]) else before_mph
+        yield name, values
+
+
+def _is_picture(field: str) -> bool:
+    return field.lower().endswith(PICTURE_SUFFIXES) or field == ""
+
+
+def _picture(names: Sequence[str], columns: list[str] | None, camera: str) -> str:
+    """The name of the camera's picture: in its column, else the one that begins with its name."""
+    by_column = dict(zip(columns or CAMERAS, names, strict=False))
+    by_name = next((text for text in names if last_name(text).startswith(camera)), "")
+    name = last_name(by_column.get(camera, "") or by_name)
+    if not name:
+        raise UnusableRowError("without a picture's name")
+    return name
+
+
+def _values(fields: Sequence[str], columns: list[str] | None, before_mph: float) -> tuple[float, ...]:
+    """Steering, throttle, brake, speed."""
+    if columns is not None:
+        wanted = [column for column in columns if column not in CAMERAS]
+    else:
+        wanted = list(_COLUMNS)
+    if len(fields) == len(wanted):
+        by_name = dict(zip(wanted, (number(field) for field in fields), strict=True))
+        values = tuple(by_name.get(column, np.nan) for column in _COLUMNS)
+    elif columns is None or wanted == list(_COLUMNS):
+        values = decimal_commas(fields, before_mph)
+    else:
+        raise UnusableRowError("row with missing or extra fields")
+    if np.isnan(values[0]):
+        raise UnusableRowError("without steering")
+    return values
+
+
+def decimal_commas(fields: Sequence[str], before_mph: float) -> tuple[float, ...]:
+    """Steering, throttle, brake and speed out of five to eight fields, where a comma stands for the point too.
+
+    Which fields belong together follows from what can be: steering from -1 to 1, throttle and brake from 0 to 1 and
+    never both (the simulator's one pedal axis). Of what is left, the speed nearest to the row before is taken.
+
+    >>> decimal_commas(["-0", "05", "0", "3", "0", "15", "2"], before_mph=15.0)
+    (-0.05, 0.3, 0.0, 15.2)
+    """
+    n_pairs = len(fields) - len(_COLUMNS)
+    if not 1 <= n_pairs <= len(_COLUMNS):
+        raise UnusableRowError("row with missing or extra fields")
+    possible = []
+    for is_pair in itertools.product((True, False), repeat=len(_COLUMNS)):
+        if sum(is_pair) != n_pairs:
+            continue
+        rest, values = iter(fields), []
+        for pair in is_pair:
+            whole = next(rest)
+            digits = next(rest) if pair else ""
+            good = re.fullmatch(r"-?\d+", whole) and re.fullmatch(
+                r"\d+(E-?\d+)?" if pair else "", digits, re.IGNORECASE
+            )
+            values.append(number(f"{whole}.{digits}") if good else np.nan)
+        steering, throttle, brake, speed = values
+        if abs(steering) <= 1 and 0 <= throttle <= 1 and 0 <= brake <= 1 and throttle * brake == 0 and speed >= 0:
+            possible.append(tuple(values))
+    if not possible:
+        raise UnusableRowError("row with missing or extra fields")
+    return min(possible, key=lambda values: abs(values[3] - before_mph))
+
+
+def _seconds(name: str) -> float | None:
     """Time in a picture's name, ``center_2020_05_09_22_16_18_016.jpg``, in seconds since 1970 (as UTC)."""
     match = _TIME.search(name)
     if match is None:
-        raise BadInputError(f"row {row}: picture must be named CAMERA_YEAR_MONTH_DAY_H_M_S_MS.jpg, got {name!r}")
+        return None
     *fields, milliseconds = (int(text) for text in match.groups())
     try:
         clock = datetime.datetime(*fields, tzinfo=datetime.UTC)  # type: ignore[misc, arg-type]
-    except ValueError as error:
-        raise BadInputError(f"row {row}: {name!r} holds no date and time: {error}") from error
+    except ValueError:
+        return None
     return clock.timestamp() + milliseconds / 1000.0
