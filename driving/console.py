@@ -26,6 +26,11 @@ def progress_bar(what: str, total: float | None) -> tuple[Progress, Callable[...
     return bar, lambda by=1: bar.advance(task, by)
 
 
+def note(text: str) -> None:
+    """One line on standard error: what is done now that takes time or room."""
+    print(text, file=sys.stderr, flush=True)
+
+
 HEADINGS = {
     "title": "network",
     "crashes_per_km": "crashes\na km",

@@ -14,6 +14,7 @@ from sim.drive import load_drive as load_drive
 from sim.drive import parse_drive_spec as parse_drive_spec
 from sim.errors import BadInputError
 from sim.expert import RECOVERY_S, recovery_curvature_per_m
+from sim.frame_cache import release, scaled
 from sim.viewpoint import Move, Viewpoint
 
 
@@ -23,13 +24,10 @@ def policy_frames(drive: Drive, height_px: int = FRAME_HEIGHT_PX, width_px: int 
     Raises:
         BadInputError: the pictures' shape is another one (an importer cuts them to it).
     """
-    _, height, width, _ = drive.frames.shape
-    if (height, width) == (height_px, width_px):
+    if drive.frames.shape[1:3] == (height_px, width_px):
         return drive.frames
     drive.check_aspect(height_px, width_px)
-    enlarge = width < width_px
-    method = cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA
-    return np.stack([cv2.resize(frame, (width_px, height_px), interpolation=method) for frame in drive.frames])
+    return np.stack([scaled(frame, height_px, width_px) for frame in drive.frames])
 
 
 @dataclass(frozen=True)
@@ -107,17 +105,17 @@ class Windows:
             for drive in drives
         ]
         starts = [
-            (i, start)
+            np.stack([np.full(n, i), np.arange(segment.start, segment.start + n)], axis=1)
             for i, drive in enumerate(drives)
             for segment in drive.segments()
-            for start in range(segment.start, segment.stop - length + 1)
+            if (n := segment.stop - segment.start - length + 1) > 0
         ]
         if not starts:
             raise BadInputError(
                 f"training: no run of {length} frames without a gap in the drives given; "
                 "record longer or use a smaller --window"
             )
-        self._starts = np.array(starts)
+        self._starts = np.concatenate(starts)  # (number of windows, 2): drive, first row
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -142,7 +140,10 @@ class Windows:
             labels.append(label)
             times.append(self._dt_s[i_drive][rows])
             speeds.append(self._speed_mps[i_drive][rows])
-        return Batch(np.stack(frames), np.stack(labels).astype(np.float32), np.stack(times), np.stack(speeds))
+        pictures = np.stack(frames)
+        for i_drive in set(chosen[:, 0].tolist()):
+            release(self._frames[i_drive])
+        return Batch(pictures, np.stack(labels).astype(np.float32), np.stack(times), np.stack(speeds))
 
 
 _STREAMS = ("mirror", "viewpoint", "light", "shadow", "noise")

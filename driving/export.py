@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from driving.models.policy import Policy
+from driving.models.policy import CAR_FACTS, Policy
 from driving.runtime.driver import EXPORT_FORMAT, MODEL_FILE
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ
@@ -114,7 +114,10 @@ def metadata(policy: Policy, name: str) -> dict[str, Any]:
         "curvature_per_m": "float32 (B,), path curvature in 1/m, left positive",
         "height_px": config.height_px,
         "width_px": config.width_px,
-        "horizon": round((camera.horizon_v_px + 0.5) / config.height_px, 6),
+        "horizon": round((camera.horizon_v_px + 0.5) / config.height_px, 6)
+        if config.horizon is None
+        else config.horizon,
+        **{name: value for name in CAR_FACTS[1:] if (value := getattr(config, name)) is not None},
         "max_curvature_per_m": config.max_curvature_per_m,
         "dt_s": 1.0 / FRAME_RATE_HZ,
         "initial_state": policy.initial_state(1)[0].tolist(),

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from driving.data import load_drive
+from driving.car import car_of, check_limit
 from driving.learning_curve import CURVE_NAME, LOG_NAME, Validation, badness
 from driving.model_card import CARD_NAME, model_card
 from driving.models import checkpoint
@@ -30,8 +30,10 @@ from driving.response import response
 from driving.rollout import one_thread, rollout, totals
 from driving.settings import World, env_maker
 from driving.train import LR_PRETRAINED_ENCODER, TrainConfig, train
+from sim.drive import Drive, find_drives
 from sim.errors import BadInputError, WorkerLostError
 from sim.files import write_json, write_text
+from sim.frame_cache import cached_drive
 from sim.processes import begin_work, portable, start, stop
 
 DEFAULT_WORLD = "lane/Procedural-v0"
@@ -48,6 +50,7 @@ class NewPolicy:
         core, encoder, wiring: kinds; None for the default, and with ``init``.
         initial_c: of core ltc, initial C / sub-step.
         init: folder or name of a policy to start from.
+        max_curvature: limit of a new policy's command in 1/m; None: what the drives ask for (``car_of``).
     """
 
     core: str | None = None
@@ -55,14 +58,32 @@ class NewPolicy:
     wiring: str | None = None
     initial_c: float | None = None
     init: str | None = None
+    max_curvature: float | None = None
 
-    def build(self, seed: int) -> Policy:
-        """The policy; the same seed gives the same weights."""
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the policy's pictures."""
+        config = PolicyConfig() if self.init is None else checkpoint.load(self.init).config
+        return config.height_px, config.width_px
+
+    def build(self, seed: int, drives: Sequence[Drive] = ()) -> Policy:
+        """The policy; the same seed gives the same weights.
+
+        Args:
+            seed: of the weights.
+            drives: to learn from; a new policy gets the limit and the camera of their car.
+
+        Raises:
+            BadInputError: kinds that do not exist or fit, or drives that bend beyond the limit of ``init``.
+        """
         core, encoder, wiring, initial_c = self.core, self.encoder, self.wiring, self.initial_c
         if core is not None and core not in CORES:
             raise BadInputError(f"core: expected one of {', '.join(CORES)}, got {core!r}")
         if self.init is not None:
             policy = checkpoint.load(self.init)
+            check_limit(policy, drives, self.init)
+            if self.max_curvature is not None:
+                raise BadInputError("--max-curvature: is for new policies; leave it out with --init")
             if core not in (None, policy.config.core) or not (initial_c is encoder is wiring is None):
                 raise BadInputError(
                     f"--init: {self.init} has core {policy.config.core}; leave out --core, --initial-c, --encoder "
@@ -92,7 +113,8 @@ class NewPolicy:
                 raise BadInputError(f"--wiring: only cores {able} have one ({', '.join(KINDS)}), got core {core}")
             settings["wiring"] = WiringConfig(wiring)
         core_config = CORES[core][0](**settings) if settings else None
-        return build_policy(PolicyConfig(core, core_config, encoder=encoder), seed)
+        car = car_of(drives, self.max_curvature)
+        return build_policy(PolicyConfig(core, core_config, encoder=encoder, **car), seed)
 
 
 @dataclass(frozen=True)
@@ -133,18 +155,19 @@ class Training:
         resume: bool = False,
         on_step: Callable[[int, float], None] = lambda step, loss: None,
         on_row: Callable[[Row], None] = lambda row: None,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> dict[str, Any]:
-        """Train and save; see ``driving.train.train``."""
+        """Train and save; see ``driving.train.train``. ``on_note`` is told what is made on disk for the drives."""
         device = pick_device(self.device)
         keep_freed_memory()
-        policy = self.start.build(self.config.seed)
-        validation = [load_drive(spec) for spec in self.validate]
+        drives, validation = self.load_drives(on_note)
+        policy = self.start.build(self.config.seed, drives)
         closed_loop = None
         if self.validate_every:
             world = env_maker(self.env or DEFAULT_WORLD, self.env_options, self.validation_seconds)
             closed_loop = Validation(self.validate_every, partial(self._validated, world))
         with contextlib.ExitStack() as stack:
-            source: Any = [load_drive(spec) for spec in self.data]
+            source: Any = drives
             if self.env is not None:
                 make_env = env_maker(self.env, self.env_options, self.online.episode_seconds)
                 source = stack.enter_context(
@@ -167,6 +190,15 @@ class Training:
         (self.out / PRETRAIN_RESUME_NAME).unlink(missing_ok=True)
         write_text(self.out / CARD_NAME, model_card(policy, metrics, self.out.name, self.command))
         return metrics
+
+    def load_drives(self, on_note: Callable[[str], None] = lambda text: None) -> tuple[list[Drive], list[Drive]]:
+        """Those to learn from and those of the figures at the end, their frames mapped from the cache."""
+        size = self.start.size
+        data, validate = (
+            [cached_drive(spec, *size, on_new=on_note) for spec in find_drives(specs)]
+            for specs in (self.data, self.validate)
+        )
+        return data, validate
 
     def _see_places(
         self, policy: Policy, resume: bool, on_row: Callable[[Row], None], device: torch.device

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from driving.data import AugmentConfig, Windows, policy_frames
 from driving.learning_curve import DRIVING, LearningCurve, Validation, badness
 from driving.models import checkpoint
-from driving.models.policy import Policy, to_tensor
+from driving.models.policy import CURVATURE_UNIT_PER_M, Policy, to_tensor
 from driving.models.resume import RESUME_NAME, Progress, load_resume, save_resume
 from sim.conventions import steering_wheel_angle_from_curvature
 from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.files import new_file
+from sim.frame_cache import release
 
 CPU = torch.device("cpu")
 LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
@@ -54,7 +55,8 @@ class TrainConfig:
         speed_exponent: and (speed / 10 m/s) to this power: what a wrong curvature does to the place on the
             road grows with the square of the speed.
         outlier_per_m: an error of the curvature beyond this counts linearly, not squared: else the few frames of a
-            car that is nearly lost, where it could hardly be right, outweigh all others.
+            car that is nearly lost, where it could hardly be right, outweigh all others. This one and
+            ``weight_exponent`` are for a car of 10 m turning radius, and scale with the limit of other cars.
         bfloat16: run the convolutions in bfloat16 (faster where the processor has it).
         checkpoint_every: steps between two resume points.
         log_every: steps between two rows of the log.
@@ -110,12 +112,15 @@ def weighted_squared_error(
 ) -> Tensor:
     """sum(w (yhat - y)^2) / sum(w) with w = exp(a |y|) (speed / 10 m/s)^b, y = 1000 x curvature, of (B, T) in 1/m.
 
-    Lechner et al. 2020, who have no speed term. The squared error is in the policy's unit; the first ``n_warmup``
-    frames are left out, and those where ``counts`` (B, T) is false. Without any frame it is 0. An error beyond
-    ``outlier_per_m`` counts linearly, as the tangent of the square goes on (Huber 1964).
+    Lechner et al. 2020, who have no speed term. ``a`` and ``outlier_per_m`` are for a policy whose unit is
+    ``CURVATURE_UNIT_PER_M``; one that turns ten times as tightly has ten times its unit, and they scale with it. The
+    squared error is in the policy's unit; the first ``n_warmup`` frames are left out, and those where ``counts`` (B, T)
+    is false. Without any frame it is 0. An error beyond ``outlier_per_m`` counts linearly, as the tangent of the square
+    goes on (Huber 1964).
     """
     predicted, target = predicted[:, n_warmup:], target[:, n_warmup:]
-    weight = torch.exp(weight_exponent * 1000.0 * target.abs())
+    scale = unit_per_m / CURVATURE_UNIT_PER_M
+    weight = torch.exp(weight_exponent * 1000.0 / scale * target.abs())
     moving_mps = speed_mps[:, n_warmup:].clamp(min=1.0)  # frames of a standing car count as well
     weight = weight * (moving_mps / 10.0) ** speed_exponent
     if counts is not None:
@@ -125,7 +130,7 @@ def weighted_squared_error(
     error = (predicted - target) / unit_per_m
     squared = error**2
     if outlier_per_m is not None:
-        limit = outlier_per_m / unit_per_m
+        limit = outlier_per_m * scale / unit_per_m
         squared = torch.where(error.abs() <= limit, squared, limit * (2 * error.abs() - limit))
     return (weight * squared).sum() / n
 
@@ -410,8 +415,9 @@ def predict(policy: Policy, drive: Drive, chunk: int = 64) -> np.ndarray:
         for start in range(segment.start, segment.stop, chunk):
             rows = slice(start, min(start + chunk, segment.stop))
             times = torch.from_numpy(dt_s[rows].astype(np.float32))[None]
-            curvature, state = policy(to_tensor(frames[rows])[None], state, times)
+            curvature, state = policy(to_tensor(np.array(frames[rows]))[None], state, times)
             predicted[rows] = curvature[0].numpy()
+            release(frames)
     return predicted
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import itertools
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ from sim.files import new_folder, recover_folder
 from sim.reading import error_names, parse_numbers, read_json, read_table, read_video
 
 DRIVE_FORMAT = 2
-"""Version of the folder's layout; the one before, which can be read too, had no ``full_lock_rad`` and ``left_out``."""
+"""Version of the folder's layout; the one before, which can be read too, had fewer facts of vehicle and pictures."""
 READABLE_FORMATS = (1, DRIVE_FORMAT)
 
 MAX_PLAUSIBLE_CURVATURE_PER_M = 10.0
@@ -97,6 +98,7 @@ class DriveMeta:
         source, licence, vehicle: of the recording.
         notes: what was estimated or assumed.
         left_out: how many of the recording's rows are not in the drive, by reason.
+        horizon: row of the horizon in the pictures as they were recorded, as a share of their height.
     """
 
     source: str
@@ -104,6 +106,7 @@ class DriveMeta:
     vehicle: VehicleFacts
     notes: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    horizon: float | None = None
 
 
 class Timeline:
@@ -234,12 +237,15 @@ class Drive(Timeline):
 
     def check_aspect(self, height_px: int, width_px: int) -> None:
         """``BadInputError`` unless the pictures have about the shape, at any size, of ``height_px`` x ``width_px``."""
-        _, height, width, _ = self.frames.shape
-        if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
-            raise BadInputError(
-                f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; "
-                "import it again"
-            )
+        check_aspect(self.camera.height_px, self.camera.width_px, height_px, width_px)
+
+
+def check_aspect(height: int, width: int, height_px: int, width_px: int) -> None:
+    """``BadInputError`` unless ``height`` x ``width`` has about the shape of ``height_px`` x ``width_px``."""
+    if abs((width / height) / (width_px / height_px) - 1) > MAX_ASPECT_ERROR:
+        raise BadInputError(
+            f"drive: expected pictures shaped {width_px}:{height_px} (any size), got {width}x{height}; import it again"
+        )
 
 
 # On disk ---------------------------------------------------------------------------------------------------
@@ -299,7 +305,7 @@ def load(folder: Path | str, rows: slice | None = None, masks: bool = True) -> D
     """
     stored = load_table(folder)
     folder, n_frames, camera = stored.folder, len(stored), stored.camera
-    start, stop = _row_range(folder, rows, n_frames)
+    start, stop = row_range(folder, rows, n_frames)
     frames: np.ndarray | None = None
     for k, frame in enumerate(stored.read_frames()):
         if frames is None:  # the first frame has the camera's size: so much memory is asked for, no number's word
@@ -395,13 +401,34 @@ def parse_drive_spec(spec: str) -> tuple[Path, slice | None]:
     return Path(folder), slice(int(start) if start else None, int(stop) if stop else None)
 
 
+def find_drives(specs: Sequence[str]) -> list[str]:
+    """Drives by name, patterns (``recordings/*``) replaced by the drives they fit, each once, in order.
+
+    Raises:
+        BadInputError: a pattern that fits no drive.
+    """
+    found: list[str] = []
+    for spec in specs:
+        folder, at, rows = spec.rpartition("@") if "@" in spec else (spec, "", "")
+        if any(letter in folder for letter in "*?[") and not Path(folder).exists():
+            with foreign_errors(spec, "expected a pattern such as recordings/*"):
+                fits = sorted(path for path in glob.glob(folder) if (Path(path) / FACTS).is_file())  # noqa: PTH207
+            if not fits:
+                raise BadInputError(f"drive {spec!r}: no drive fits this pattern")
+            found += [path + at + rows for path in fits]
+        else:
+            found.append(spec)
+    return list(dict.fromkeys(found))
+
+
 def load_drive(spec: str, masks: bool = False) -> Drive:
     """Load ``FOLDER`` or ``FOLDER@A:B`` as it was recorded, with its road masks if asked for."""
     folder, rows = parse_drive_spec(spec)
     return load(folder, rows, masks)
 
 
-def _row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, int]:
+def row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, int]:
+    """First row and the one after the last, of ``rows`` of a drive; ``BadInputError`` where it has no such rows."""
     start = 0 if rows is None or rows.start is None else rows.start
     stop = n_frames if rows is None or rows.stop is None else rows.stop
     if not 0 <= start < stop <= n_frames:
@@ -423,12 +450,14 @@ def _read_facts(path: Path) -> tuple[int, int | None, Camera, DriveMeta]:
     meta = facts["meta"]
     if isinstance(meta, dict) and "vehicle" in meta:
         meta = meta | {"vehicle": _build(path, "vehicle", VehicleFacts, meta["vehicle"], {"full_lock_rad"})}
-    drive_meta = _build(path, "meta", DriveMeta, meta, {"left_out"})
+    drive_meta = _build(path, "meta", DriveMeta, meta, {"left_out", "horizon"})
     if not _is_count_by_reason(drive_meta.left_out):
         raise BadInputError(f"{path}: left_out must give a whole number for each reason")
     for name in ("source", "licence", "notes"):
         if not isinstance(getattr(drive_meta, name), str):
             raise BadInputError(f"{path}: meta: {name} must be a text")
+    if type(drive_meta.horizon) not in (int, float, type(None)):
+        raise BadInputError(f"{path}: meta: horizon must be a number or null")
     return facts["n_frames"], facts["n_road_masks"], camera, drive_meta
 
 

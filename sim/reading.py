@@ -200,6 +200,11 @@ class Cutout:
     right_px: int | None = None
 
     @property
+    def horizon(self) -> float:
+        """Row of the horizon in the original picture, as a share of its height."""
+        return (self.source.horizon_v_px + 0.5) / self.source.height_px
+
+    @property
     def camera(self) -> Camera:
         """Camera of the result; what the scaling squeezes goes into its two focal lengths."""
         right_px = self.source.width_px if self.right_px is None else self.right_px

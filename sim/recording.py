@@ -21,6 +21,7 @@ from sim.drive_writer import FrameWriter, pack_mask, write_facts, write_masks, w
 from sim.errors import BadInputError, one_line
 from sim.files import new_folder
 from sim.label_table import Columns
+from sim.reading import Cutout
 from sim.rig import Rig
 
 PIECE_GAP_S = 60.0
@@ -200,10 +201,15 @@ class Rows:
             self.speed_mps.append(speed_mps)
             self.pictures.append(picture)
 
+    def require(self, src: Path, looked_for: str) -> None:
+        """``BadInputError`` where there is none."""
+        if not self.pictures:
+            raise BadInputError(f"{src}: no usable row ({in_words(self.left_out)}); looked for {looked_for}")
+
     def recording(
         self,
         src: Path,
-        camera: Camera,
+        cutout: Cutout,
         meta: DriveMeta,
         frames: Callable[[list[object]], Iterator[np.ndarray | str]],
         is_sorted_by_time: bool,
@@ -217,13 +223,12 @@ class Rows:
         Raises:
             BadInputError: there is none.
         """
+        self.require(src, looked_for)
         times_s = np.array(self.times_s)
         order = np.argsort(times_s, kind="stable") if is_sorted_by_time else np.arange(len(times_s))
         times_s, is_new = in_pieces(times_s[order])
         kept = order[is_new]
         left_out = self.left_out + Counter({"at the time of the row before": int((~is_new).sum())})
-        if not len(kept):
-            raise BadInputError(f"{src}: no usable row ({in_words(left_out)}); looked for {looked_for}")
         curvature_per_m = np.array(self.curvature_per_m, np.float32)[kept]
         speed_mps = np.array(self.speed_mps, np.float32)[kept]
         has_speed = bool(np.isfinite(speed_mps).all())
@@ -232,8 +237,8 @@ class Rows:
         return Recording(
             times_s[is_new],
             curvature_per_m,
-            camera,
-            meta,
+            cutout.camera,
+            dataclasses.replace(meta, horizon=round(cutout.horizon, 6)),
             lambda: frames(pictures),
             speed_mps if has_speed else None,
             {new: masks[old] for new, old in enumerate(kept) if old in masks} if masks else {},

@@ -23,13 +23,14 @@ from driving.commands.arguments import (
     check_writable,
     parse_seeds,
 )
-from driving.console import print_table, progress_bar, shown
-from driving.data import load_drive
+from driving.console import note, print_table, progress_bar, shown
 from driving.models import checkpoint
 from driving.noise import parse_noise
 from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
 from driving.train import evaluate
+from sim.drive import find_drives
 from sim.files import write_json
+from sim.frame_cache import cached_drive
 from sim.processes import n_cores
 
 
@@ -40,7 +41,9 @@ def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -
     """
     if json is not None:
         check_writable(json)
-    figures = evaluate(checkpoint.load(policy), [load_drive(spec) for spec in data])
+    model = checkpoint.load(policy)
+    size = model.config.height_px, model.config.width_px
+    figures = evaluate(model, [cached_drive(spec, *size, on_new=note) for spec in find_drives(data)])
     if json is not None:
         write_json(json, figures)
     print_table(f"{policy}, open loop", [figures])

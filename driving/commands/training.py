@@ -22,7 +22,7 @@ from driving.commands.arguments import (
     parse_seeds,
 )
 from driving.commands.options import configured, option_name, options_from
-from driving.console import live_table, print_table, progress_bar, shown, table_of
+from driving.console import live_table, note, print_table, progress_bar, shown, table_of
 from driving.data import AugmentConfig
 from driving.harness.cluster import connect, train_on
 from driving.learning_curve import tensorboard_writer
@@ -55,6 +55,9 @@ def train_(
     ] = None,
     initial_c: Annotated[float | None, typer.Option(help="ltc: initial C / sub-step (memory).")] = None,
     init: Annotated[str | None, typer.Option(help="Start from this policy, not from random weights.")] = None,
+    max_curvature: Annotated[
+        float | None, typer.Option(help="Limit of a new policy's command, 1/m; default: what the drives' car can turn.")
+    ] = None,
     validate: Annotated[list[str] | None, typer.Option(help="Drives for the figures at the end.")] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Instead of --seed: A:B trains several side by side, in folders of their own.")
@@ -96,7 +99,7 @@ def train_(
     training = Training(
         out,
         configured(TrainConfig, given, augment=configured(AugmentConfig, given)),
-        NewPolicy(core, encoder, wiring, initial_c, init),
+        NewPolicy(core, encoder, wiring, initial_c, init, max_curvature),
         tuple(data or ()),
         env,
         parse_env_options(env_option),
@@ -130,7 +133,7 @@ def train_(
         torch.set_num_threads(threads)
     bar, advance = progress_bar("training", training.config.n_steps)
     with bar:
-        metrics = training.run(resume, lambda step, loss: advance(), on_row)
+        metrics = training.run(resume, lambda step, loss: advance(), on_row, note)
     print(f"{out}: {metrics['train_seconds']} s, loss {metrics['train_loss_last_100']:.4f}")
     if validate:
         print_table("Validation", [metrics["validation"]])
@@ -143,7 +146,8 @@ def _train_seeds(
     if not training.validate_every:
         training = dataclasses.replace(training, validate_every=DEFAULT_VALIDATE_EVERY)
     trainings = of_seeds(training, seeds)
-    trainings[0].start.build(seeds[0])  # what cannot be built fails here, in one line
+    drives, _ = training.load_drives(note)  # their caches are made once, not by every process
+    training.start.build(seeds[0], drives)  # what cannot be built fails here, in one line
     latest: list[dict[str, Any]] = [
         {"seed": seed, "step": "done" if resume and t.is_done else "-"}
         for seed, t in zip(seeds, trainings, strict=True)

@@ -43,6 +43,10 @@ HEADS = {"shared": ("100-50-10", True), "cnn": ("1000-100", False), "pilotnet": 
 """Layers and output bias that core feedforward takes by default on each encoder; see ``FeedforwardConfig``."""
 
 CORE_PREFIX = "core_"
+CAR_FACTS = ("horizon", "camera_horizon", "wheelbase_m", "full_lock_rad")
+"""Settings of a policy that was trained for one car."""
+CURVATURE_UNIT_PER_M = 0.02
+"""Unit of a policy with the limit ``MAX_CURVATURE_PER_M``, a road car's."""
 FRAME_RANGE = (-3.0, 4.0)
 """Pixels are clamped to this: pictures are in [0, 1], and strong noise before whitening may leave it."""
 NAN_PIXEL = 0.5
@@ -60,6 +64,9 @@ class PolicyConfig:
         max_curvature_per_m: limit of the command; it is approached smoothly (tanh).
         curvature_unit_per_m: curvature that a core output of 1 stands for near zero, so that cores and losses
             work with numbers around 1.
+        horizon: row of the horizon in these pictures, as a share of the height; None: that of the world's camera.
+        camera_horizon: the same in the whole picture of the camera it was trained for; None: not known.
+        wheelbase_m, full_lock_rad: of the car it was trained for; None: it was not one car.
         encoder: name in ``ENCODERS``. With core "feedforward" and its default settings, "cnn" is the
             feed-forward baseline of Lechner et al. 2020 and "pilotnet" is PilotNet.
     """
@@ -69,8 +76,12 @@ class PolicyConfig:
     height_px: int = FRAME_HEIGHT_PX
     width_px: int = FRAME_WIDTH_PX
     max_curvature_per_m: float = MAX_CURVATURE_PER_M
-    curvature_unit_per_m: float = 0.02
+    curvature_unit_per_m: float = CURVATURE_UNIT_PER_M
     encoder: str = "shared"
+    horizon: float | None = None
+    camera_horizon: float | None = None
+    wheelbase_m: float | None = None
+    full_lock_rad: float | None = None
 
     def __post_init__(self) -> None:
         if self.core not in CORES:
@@ -94,6 +105,10 @@ class PolicyConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise BadInputError(f"policy: {name} must be a positive number, got {value!r}")
+        for name in CAR_FACTS:
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise BadInputError(f"policy: {name} must be a number or null, got {value!r}")
 
     def _n_features(self) -> int:
         size = EncoderConfig(self.height_px, self.width_px)
@@ -121,6 +136,7 @@ class PolicyConfig:
         if not isinstance(core, str) or core not in CORES:
             raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {core!r}")
         expected = cls(core=core).to_dict()
+        plain = dict.fromkeys(CAR_FACTS) | dict(plain)  # older policies were of no car in particular
         missing, unknown = sorted(expected.keys() - plain.keys()), sorted(plain.keys() - expected.keys())
         if missing or unknown:
             raise BadInputError(
@@ -128,10 +144,12 @@ class PolicyConfig:
                 f"unknown {', '.join(unknown) or 'none'}"
             )
         for name, default in expected.items():
-            allowed = (int, float) if isinstance(default, float) else (type(default),)
+            allowed: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
+            if name in CAR_FACTS:
+                allowed = (type(None), int, float)
             if type(plain[name]) not in allowed:
                 raise BadInputError(f"policy: {name} must be a {allowed[-1].__name__}, got {plain[name]!r}")
-        own = {f.name: plain[f.name] for f in dataclasses.fields(cls) if f.name != "core_config"}
+        own: dict[str, Any] = {f.name: plain[f.name] for f in dataclasses.fields(cls) if f.name != "core_config"}
         return cls(core_config=_unflat(CORE_PREFIX, CORES[core][0], plain), **own)
 
 

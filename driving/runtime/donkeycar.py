@@ -30,10 +30,11 @@ class DonkeycarPilot:
     Args:
         path: of the exported policy, file or folder.
         throttle: given while all is well, 0 to 1.
-        wheelbase_m: between the axles of the car.
-        max_steering_angle_rad: of the front wheels at full lock; the default is 25 degrees.
-        scale: how many times smaller car and road are than those that the policy knows: 10 for a policy of real
-            cars on a 1:10 car, 1 for one trained on recordings of this very car.
+        wheelbase_m: between the axles of the car. None takes what the policy was trained for, else 0.25 m.
+        max_steering_angle_rad: of the front wheels at full lock. None takes what the policy was trained for, else
+            25 degrees.
+        scale: how many times smaller car and road are than those that the policy knows. None is 1 for a policy that
+            was trained on recordings of one car, this one, and 10 for any other on a 1:10 car.
         horizon: see ``Driver``.
 
     Raises:
@@ -45,13 +46,21 @@ class DonkeycarPilot:
         path: str | os.PathLike[str],
         *,
         throttle: float = 0.2,
-        wheelbase_m: float = 0.25,
-        max_steering_angle_rad: float = math.radians(25.0),
-        scale: float = 10.0,
-        horizon: float = 0.5,
+        wheelbase_m: float | None = None,
+        max_steering_angle_rad: float | None = None,
+        scale: float | None = None,
+        horizon: float | None = None,
     ) -> None:
         if not 0 <= throttle <= 1:
             raise ValueError(f"donkeycar: throttle must be from 0 to 1, got {throttle!r}")
+        driver = Driver(path, horizon=horizon)
+        meta = driver.meta
+        if wheelbase_m is None:
+            wheelbase_m = float(meta.get("wheelbase_m", 0.25))
+        if max_steering_angle_rad is None:
+            max_steering_angle_rad = float(meta.get("full_lock_rad", math.radians(25.0)))
+        if scale is None:
+            scale = 1.0 if "full_lock_rad" in meta else 10.0
         if not 0 < max_steering_angle_rad < math.pi / 2:
             raise ValueError(
                 f"donkeycar: max_steering_angle_rad must be between 0 and pi / 2, got {max_steering_angle_rad!r}"
@@ -59,7 +68,7 @@ class DonkeycarPilot:
         for name, value in (("wheelbase_m", wheelbase_m), ("scale", scale)):
             if not 0 < value < math.inf:
                 raise ValueError(f"donkeycar: {name} must be a positive number, got {value!r}")
-        self.driver = Driver(path, horizon=horizon)
+        self.driver = driver
         self.throttle = throttle
         self._wheelbase_m, self._max_angle_rad, self._scale = wheelbase_m, max_steering_angle_rad, scale
 

@@ -59,7 +59,8 @@ class Driver:
     Args:
         path: of the model, or of the folder that holds ``policy.onnx``.
         horizon: row of the horizon in the camera's frame as a share of its height: where a straight level road
-            ahead vanishes. 0.5 for a camera that looks level.
+            ahead vanishes. None takes that of the camera that the policy was trained for; if it was trained for
+            none in particular, 0.5, a camera that looks level.
         n_threads: of ONNX Runtime.
 
     Raises:
@@ -67,10 +68,11 @@ class Driver:
         ImportError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, horizon: float = 0.5, n_threads: int = 1) -> None:
-        if not 0 <= horizon <= 1:
+    def __init__(self, path: str | os.PathLike[str], *, horizon: float | None = None, n_threads: int = 1) -> None:
+        if horizon is not None and not 0 <= horizon <= 1:
             raise ValueError(f"driver: horizon must be a share of the frame's height, 0 to 1, got {horizon!r}")
         self._session, meta = _open(path, n_threads)
+        horizon = float(meta.get("camera_horizon", 0.5)) if horizon is None else horizon
         self.meta: dict[str, str] = meta
         self.max_curvature_per_m = float(meta["max_curvature_per_m"])
         self._horizon = horizon

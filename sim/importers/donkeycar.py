@@ -85,24 +85,19 @@ def read(src: Path, asked: Asked) -> Recording:
             time_s = _time_s(record) if has_times else index / rate_hz
             rows.add(time_s, curvature(-angle, SteeringUnit.NORMALIZED, vehicle), pictures.get(name, Path(name)))
     rows.left_out["picture without a record"] += len(pictures.keys() - seen)
-    if not rows.pictures:
-        return rows.recording(src, CAMERA, _meta(vehicle, ""), lambda paths: iter(()), False, LOOKED_FOR)
+    rows.require(src, LOOKED_FOR)
     paths, steering = rows.pictures, np.array(rows.curvature_per_m)
     size = common_size(paths, src)
     cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), steering)
     notes += [] if has_times else [f"No times were recorded: {rate_hz:g} frames a second are assumed."]
     notes += [f"{n_piloted} rows were steered by a pilot."] if n_piloted else []
-    meta = _meta(vehicle, " ".join(notes))
-    return rows.recording(src, cutout.camera, meta, still_frames(cutout), False, LOOKED_FOR)
+    meta = DriveMeta("Donkeycar tub, https://www.donkeycar.com", "none stated", vehicle, " ".join(notes).strip())
+    return rows.recording(src, cutout, meta, still_frames(cutout), False, LOOKED_FOR)
 
 
 def _is_tub(folder: Path) -> bool:
     is_new = (folder / "manifest.json").is_file() or any(folder.glob("*.catalog"))
     return is_new or any(folder.glob("record_*.json"))
-
-
-def _meta(vehicle: VehicleFacts, notes: str) -> DriveMeta:
-    return DriveMeta("Donkeycar tub, https://www.donkeycar.com", "none stated", vehicle, notes.strip())
 
 
 def _angle(record: dict[str, Any]) -> tuple[float, bool]:

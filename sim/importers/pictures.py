@@ -61,4 +61,4 @@ def read(src: Path, asked: Asked) -> Recording:
     cutout, notes = view(asked, camera_for(*size), known, size, ABOVE_HORIZON, lambda: shown(files), table.steering)
     notes.append(sentence(said))
     meta = DriveMeta(f"pictures in {src.name}", "none stated", vehicle, " ".join(notes).strip())
-    return rows.recording(src, cutout.camera, meta, still_frames(cutout), True, LOOKED_FOR)
+    return rows.recording(src, cutout, meta, still_frames(cutout), True, LOOKED_FOR)

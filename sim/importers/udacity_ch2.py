@@ -116,7 +116,7 @@ def _read_video(src: Path, asked: Asked) -> Recording:
             yield picture if isinstance(picture, str) else cutout.apply(picture)
 
     meta = _meta(vehicle, *notes, "Speed was not recorded.")
-    return rows.recording(src, cutout.camera, meta, frames, True, LOOKED_FOR, by_row)
+    return rows.recording(src, cutout, meta, frames, True, LOOKED_FOR, by_row)
 
 
 def _read_pictures(src: Path, asked: Asked, camera: str) -> Recording:
@@ -138,13 +138,12 @@ def _read_pictures(src: Path, asked: Asked, camera: str) -> Recording:
         speed = np.nan if table.speed_mps is None else table.speed_mps[k]
         rows.add(table.times_s[k], kappa, pictures.get(last_name(named), Path(last_name(named) or "?")), speed)
     rows.left_out["picture without a row"] += len(pictures.keys() - {last_name(name) for name in table.pictures})
-    if not rows.pictures:
-        return rows.recording(src, CAMERA, _meta(vehicle), lambda paths: iter(()), True, LOOKED_FOR)
+    rows.require(src, LOOKED_FOR)
     paths, size = rows.pictures, common_size(rows.pictures, src)
     steering = np.array(rows.curvature_per_m)
     cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), steering)
     notes += [f"The {camera} camera is taken to stand {abs(side_m):g} m aside."] if side_m else []
-    return rows.recording(src, cutout.camera, _meta(vehicle, *notes), still_frames(cutout), True, LOOKED_FOR)
+    return rows.recording(src, cutout, _meta(vehicle, *notes), still_frames(cutout), True, LOOKED_FOR)
 
 
 def _read_masks(folder: Path, cutout: Cutout) -> dict[int, np.ndarray]:

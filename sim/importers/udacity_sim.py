@@ -99,13 +99,12 @@ def read(src: Path, asked: Asked, camera: str = "center") -> Recording:
         said.append(f"The pictures' names hold no times: {rate_hz:g} frames a second are assumed.")
     source = f"Udacity driving simulator, {camera} camera"
     meta = DriveMeta(source, "none stated", vehicle, " ".join(said))
-    if not rows.pictures:
-        return rows.recording(src, CAMERA, meta, lambda paths: iter(()), True, LOOKED_FOR)
+    rows.require(src, LOOKED_FOR)
     paths, size = rows.pictures, common_size(rows.pictures, src)
     labels = np.array(rows.curvature_per_m)
     cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), labels)
     meta = dataclasses.replace(meta, notes=" ".join([*notes, *said]).strip())
-    return rows.recording(src, cutout.camera, meta, still_frames(cutout), True, LOOKED_FOR)
+    return rows.recording(src, cutout, meta, still_frames(cutout), True, LOOKED_FOR)
 
 
 def _lines(path: Path, camera: str, rows: Rows, named: set[str]) -> Iterator[tuple[str, tuple[float, ...]]]:

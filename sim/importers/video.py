@@ -85,7 +85,7 @@ def read(src: Path, asked: Asked) -> Recording:
         for picture in video.frames([int(k) for k in wanted]):  # type: ignore[call-overload]
             yield picture if isinstance(picture, str) else cutout.apply(picture)
 
-    return rows.recording(src, cutout.camera, meta, frames, True, LOOKED_FOR)
+    return rows.recording(src, cutout, meta, frames, True, LOOKED_FOR)
 
 
 def camera_for(height_px: int, width_px: int) -> Camera:
