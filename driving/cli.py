@@ -16,6 +16,7 @@ from sim.errors import BadInputError, WorkerLostError
 COMMANDS = {
     "demo": ("looking", "demo", "Both shipped policies on the same unseen roads, clean and with noise."),
     "import": ("drives", "import_", "Make a drive of a recording. What cannot be used is left out and counted."),
+    "show": ("drives", "show_", "Look at a drive: pictures with the horizon, course and spread of the steering"),
     "record": ("drives", "record_", "Record the privileged expert, one short episode a seed."),
     "train": ("training", "train_", "Train a policy on drives, or online in a world."),
     "test": ("testing", "open_loop", "Open-loop error on recorded drives."),

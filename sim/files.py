@@ -89,8 +89,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 def recover_folder(folder: Path) -> None:
     """Put right what killed runs left beside ``folder``: an older one gets its name back, unfinished ones go."""
-    pattern = re.compile(rf"\.{re.escape(folder.name)}\.\w+({re.escape(PARTIAL)}|{re.escape(OLD)})")
-    left = [entry for entry in folder.parent.iterdir() if pattern.fullmatch(entry.name)]
+    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\w{{8}}|\d+)({re.escape(PARTIAL)}|{re.escape(OLD)})")
+    left = [entry for entry in folder.parent.iterdir() if pattern.fullmatch(entry.name) and entry.is_dir()]
     for entry in left:
         if entry.suffix == OLD and not folder.exists():
             entry.replace(folder)

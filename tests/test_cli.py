@@ -302,6 +302,19 @@ def test_cli_import_makes_a_drive(succeeds, udacity_sim, tmp_path):
     succeeds("import", "udacity-sim", udacity_sim, tmp_path / "out", "--overwrite")
 
 
+def test_cli_show_draws_a_drive_on_one_page(succeeds, fails, saved_drive, tmp_path):
+    assert succeeds("show", saved_drive, "--out", tmp_path / "d.png") == f"{tmp_path / 'd.png'}\n"
+    page = cv2.imread(str(tmp_path / "d.png"))
+    assert page.shape[1] == 1320
+    assert page.std() > 20
+    (tmp_path / "d.svg").unlink(missing_ok=True)
+    succeeds("show", saved_drive, "--out", tmp_path / "d.svg")
+    words = (tmp_path / "d.svg").read_text()
+    assert "30 frames of" in words or "<svg" in words
+    assert "expected a name ending in .png" in fails("show", saved_drive, "--out", tmp_path / "d.txt")
+    assert "no such folder" in fails("show", tmp_path / "nowhere")
+
+
 def test_cli_attend_writes_a_video_of_a_drive(succeeds, saved_drive, saved_policies, tmp_path):
     succeeds(
         "attend", "--policies", saved_policies["ltc"], saved_policies["lstm"],

@@ -1,14 +1,16 @@
 import json
 import math
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sim import files
 from sim.cache_folder import cache_folder
 from sim.errors import BadInputError
-from sim.files import write_json, write_text
+from sim.files import new_folder, recover_folder, write_json, write_text
 
 
 def test_files_text_is_written_and_folders_are_made(tmp_path):
@@ -79,3 +81,83 @@ def test_files_cache_folder_follows_the_users_setting(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder() == tmp_path / "home" / ".cache" / "liquid-lane"
+
+
+def fill(folder, text):
+    with new_folder(folder) as unfinished:
+        (unfinished / "a").write_text(text)
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_new_folder_is_whole_or_not_there(tmp_path):
+    fill(tmp_path / "d", "first")
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "d") as unfinished:
+        (unfinished / "a").write_text(f"{1 / 0}")
+    assert (tmp_path / "d" / "a").read_text() == "first"
+    fill(tmp_path / "d", "third")
+    assert (tmp_path / "d" / "a").read_text() == "third"
+    assert names(tmp_path) == ["d"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_new_folder_replaces_the_whole_folder(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr("sim.files._exchange", lambda a, b: False)
+    fill(tmp_path / "d", "first")
+    (tmp_path / "d" / "more").write_text("x")
+    fill(tmp_path / "d", "second")
+    assert names(tmp_path / "d") == ["a"]
+    assert names(tmp_path) == ["d"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can exchange two names")
+def test_new_folder_is_exchanged_in_one_step(tmp_path, monkeypatch):
+    """No moment without either: nothing is renamed away before the new one is there."""
+    fill(tmp_path / "d", "first")
+    monkeypatch.setattr(Path, "replace", lambda *_: pytest.fail("a rename in two steps"))
+    fill(tmp_path / "d", "second")
+    assert (tmp_path / "d" / "a").read_text() == "second"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sim import files
+folder, where = Path(sys.argv[1]), sys.argv[2]
+files._exchange = lambda a, b: False
+if where == "between":
+    rename = Path.replace
+    def replace(self, target):
+        if self.name.endswith(".partial"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(self, target)
+    Path.replace = replace
+with files.new_folder(folder) as unfinished:
+    (unfinished / "a").write_text("second")
+    if where == "while filling":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("where", ["while filling", "between"])
+def test_new_folder_of_a_killed_run_is_put_right_by_the_next(tmp_path, where):
+    fill(tmp_path / "d", "first")
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "d", where], check=False)
+    assert len(names(tmp_path)) > 1 or names(tmp_path) != ["d"]
+    recover_folder(tmp_path / "d")
+    assert (tmp_path / "d" / "a").read_text() == "first"
+    assert names(tmp_path) == ["d"]
+
+
+def test_new_folder_leaves_alone_what_another_process_is_filling(tmp_path):
+    with new_folder(tmp_path / "d") as unfinished:
+        recover_folder(tmp_path / "d")
+        (unfinished / "a").write_text("mine")
+        (tmp_path / ".d.txt.partial").write_text("not ours")
+        (tmp_path / ".d.e.abcdefgh.partial").mkdir()
+        recover_folder(tmp_path / "d")
+    assert (tmp_path / "d" / "a").read_text() == "mine"
+    assert ".d.e.abcdefgh.partial" in names(tmp_path)

@@ -162,6 +162,7 @@ MAY_IMPORT = {
     "driving.attention": {"driving.models", "sim.conventions"},
     "driving.attention.score": set(),
     "driving.data": {"sim.conventions", "sim.drive", "sim.expert", "sim.frame_cache", "sim.viewpoint"},
+    "driving.drive_plot": {"sim.drive", "sim.files", "sim.recording"},
     "driving.car": {"driving.models", "sim.conventions", "sim.drive"},
     "driving.learning_curve": {"sim.files"},
     "driving.train": {

@@ -1,4 +1,4 @@
-"""``import`` and ``record``: commands that make a drive."""
+"""``import``, ``record`` and ``show``: commands that make a drive, and let it be seen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from driving.commands.arguments import (
     WorkersOption,
     check_new_drive,
     check_seconds,
+    check_writable,
     parse_seeds,
 )
 from driving.commands.options import configured, options_from
 from driving.console import progress_bar
+from driving.drive_plot import plot_drive
 from driving.settings import env_maker, parse_env_options
 from sim import drive as drive_io
 from sim.disturbance import Disturbance
@@ -69,6 +71,28 @@ def import_(
         f"{in_words(drive.meta.left_out)}"
     )
     print(drive.meta.notes)
+
+
+def show_(
+    drive: Annotated[Path, typer.Argument(help="Folder of a drive.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to write (PNG, SVG or PDF); default: DRIVE.png beside the drive.")
+    ] = None,
+) -> None:
+    """Look at a drive: pictures with the horizon, course and spread of the steering, gaps, what was left out.
+
+    Example: liquid-lane show recordings/mine
+    """
+    place = drive.absolute()
+    out = place.with_name(f"{place.name}.png") if out is None else out
+    if out.suffix.lower() not in PLOT_SUFFIXES:
+        raise BadInputError(f"--out: expected a name ending in {', '.join(PLOT_SUFFIXES)}, got {one_line(out.name)}")
+    check_writable(out)
+    plot_drive(drive_io.load_table(drive), out)
+    print(out)
+
+
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def record_(
