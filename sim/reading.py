@@ -135,6 +135,8 @@ def read_video(path: Path, n_frames: int) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise BadInputError(f"{path}: cannot be decoded, its codec is unknown; copy the video again")
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a grey patch
             for k, frame in enumerate(container.decode(stream), start=1):
                 if frame.is_corrupt:

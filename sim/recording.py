@@ -229,8 +229,9 @@ class Rows:
         times_s, is_new = in_pieces(times_s[order])
         kept = order[is_new]
         left_out = self.left_out + Counter({"at the time of the row before": int((~is_new).sum())})
-        curvature_per_m = np.array(self.curvature_per_m, np.float32)[kept]
-        speed_mps = np.array(self.speed_mps, np.float32)[kept]
+        with np.errstate(over="ignore"):
+            curvature_per_m = np.array(self.curvature_per_m, np.float32)[kept]
+            speed_mps = np.array(self.speed_mps, np.float32)[kept]
         has_speed = bool(np.isfinite(speed_mps).all())
         check_rows(times_s[is_new], curvature_per_m, speed_mps if has_speed else None)
         pictures = [self.pictures[k] for k in kept]

@@ -86,12 +86,10 @@ class VideoFile:
             packets = container.demux(stream)
             while True:
                 try:
-                    packet = next(packets, None)
+                    packet = next(packets, None)  # after an error of the file there is none
                     frames = [] if packet is None else packet.decode()
                 except (av.error.FFmpegError, ValueError):
                     is_broken = True
-                    if packet is None:
-                        return
                     continue
                 if packet is None:
                     return

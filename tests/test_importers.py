@@ -361,6 +361,12 @@ LEAVE_OUT = [
         lambda d: rewrite(d / "catalog_1.catalog", "44866", "44816"),
     ),
     (DONKEY, 6, {}, lambda d: (d / "manifest.json").unlink()),
+    (
+        DONKEY,
+        4,
+        {"picture missing": 1, "picture without a record": 1, "deleted": 1},
+        lambda d: rewrite(d / "catalog_0.catalog", "0_cam", "0" * 5000 + "_cam"),
+    ),
     (DONKEY, 6, {}, lambda d: rewrite(d / "manifest.json", "[2]", "[[1], {}, -1]")),
     (DONKEY, 5, {"deleted": 1}, lambda d: rewrite(d / "manifest.json", "paths", "files")),
     (DONKEY, 5, {"deleted": 1}, lambda d: (d / "images" / "._0_cam_image_array_.jpg").write_bytes(b"x")),

@@ -31,6 +31,14 @@ def pictures_in(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in found}
 
 
+def _is_there(path: object) -> bool:
+    """Is it the path of a file? Names that no system could have are none."""
+    try:
+        return isinstance(path, Path) and path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def common_size(paths: Sequence[object], src: Path) -> tuple[int, int]:
     """Rows and columns of most of the first pictures that can be read.
 
@@ -39,7 +47,7 @@ def common_size(paths: Sequence[object], src: Path) -> tuple[int, int]:
     """
     sizes: Counter[tuple[int, int]] = Counter()
     for path in paths:
-        if not isinstance(path, Path) or not path.is_file():
+        if not isinstance(path, Path) or not _is_there(path):
             continue
         try:
             height, width, _ = read_picture(path).shape
@@ -57,7 +65,7 @@ def shown(paths: Sequence[object]) -> Iterator[tuple[int, np.ndarray]]:
     """Row and picture of those files that can be read, in order."""
     for row, path in enumerate(paths):
         try:
-            picture = read_picture(path) if isinstance(path, Path) else None
+            picture = read_picture(path) if isinstance(path, Path) and _is_there(path) else None
         except BadInputError:
             continue
         if picture is not None:
@@ -70,7 +78,7 @@ def still_frames(cutout: Cutout) -> Callable[[Sequence[object]], Iterator[np.nda
 
     def frames(paths: Sequence[object]) -> Iterator[np.ndarray | str]:
         for path in paths:
-            if not isinstance(path, Path) or not path.is_file():
+            if not isinstance(path, Path) or not _is_there(path):
                 yield MISSING
                 continue
             try:
