@@ -34,7 +34,8 @@ class Stepper:
 
     A road's answer does not depend, to the last bit, on how many others are in the batch: ONNX Runtime takes picture
     after picture, and the core always gets ``N_ROWS`` rows (a product of matrices rounds differently for another
-    number of them).
+    number of them). Where the processor's library rounds by a row's place as well, which is tried once, it gets one
+    row at a time.
 
     It holds a copy of the policy as it was: after the weights changed, make a new one (a few milliseconds). A worker
     process makes its own from the pickled policy.
@@ -43,6 +44,7 @@ class Stepper:
     def __init__(self, policy: Policy) -> None:
         self.policy = copy.deepcopy(policy).eval().requires_grad_(False)
         self._session = _session(self.policy.encoder) if _is_supported(self.policy.encoder) else None
+        self._n_rows = N_ROWS if self._rows_are_alike() else 1
 
     @torch.no_grad()
     def step(self, frames: np.ndarray, state: Tensor, dt_s: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -64,12 +66,23 @@ class Stepper:
         if times.shape != (n,):
             raise BadInputError(f"stepper: expected a dt_s of shape ({n},), got {tuple(times.shape)}")
         blocks = []
-        for first in range(0, n, N_ROWS):
-            rows = (_filled(x[first : first + N_ROWS]) for x in (features, state, times))
+        for first in range(0, n, self._n_rows):
+            rows = (_filled(x[first : first + self._n_rows], self._n_rows) for x in (features, state, times))
             blocks.append(self._block(*rows))
         curvature, state = (torch.cat(parts)[:n] for parts in zip(*blocks, strict=True))
         commands: np.ndarray = curvature.float().cpu().numpy()
         return commands, state
+
+    @torch.no_grad()
+    def _rows_are_alike(self) -> bool:
+        """Do equal rows get equal answers, whichever place they have among ``N_ROWS``?"""
+        parameter = next(self.policy.core.parameters())
+        n = self.policy.config.core_config.n_inputs
+        generator = torch.Generator().manual_seed(0)
+        features = torch.rand(1, n, generator=generator).to(parameter).expand(N_ROWS, n).contiguous()
+        times = torch.full((N_ROWS,), 0.05).to(parameter)
+        answers = self._block(features, self.policy.initial_state(N_ROWS), times)
+        return all(torch.equal(x, x[:1].expand_as(x)) for x in answers)
 
     def _block(self, features: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         curvature, state = self.policy.decode(features.unsqueeze(1), state, dt_s.unsqueeze(1))
@@ -91,9 +104,11 @@ class Stepper:
         return torch.from_numpy(self._session.run(None, {"whitened": _whitened(np.ascontiguousarray(frames))})[0])
 
 
-def _filled(rows: Tensor) -> Tensor:
-    """``N_ROWS`` rows, the first one again where there are fewer."""
-    return rows if len(rows) == N_ROWS else torch.cat([rows, rows[:1].expand(N_ROWS - len(rows), *rows.shape[1:])])
+def _filled(rows: Tensor, n_rows: int) -> Tensor:
+    """``n_rows`` rows, the first one again where there are fewer; a single one in memory of its own, aligned."""
+    if n_rows == 1:
+        return rows.clone()
+    return rows if len(rows) == n_rows else torch.cat([rows, rows[:1].expand(n_rows - len(rows), *rows.shape[1:])])
 
 
 @compiled

@@ -132,7 +132,7 @@ def _records(src: Path, rows: Rows) -> Iterator[tuple[int, dict[str, Any], bool]
     found: dict[int, dict[str, Any]] = {}
     for name in dict.fromkeys(names):
         path = src / name
-        if not name.endswith(".catalog") or not path.is_file():
+        if name not in over:
             rows.left_out["catalog missing"] += 1
             continue
         for value in _json_lines(path, rows):
