@@ -6,7 +6,6 @@ What the user does not say is guessed from names and values, and every guess is 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime
 import math
 import re
@@ -315,8 +314,3 @@ def _speed_unit(name: str, given: str | None) -> tuple[float, list[str]]:
     flat = re.sub(r"[^a-z]", "", name)
     unit = "mph" if "mph" in flat else "kmh" if "kmh" in flat or "kph" in flat else "mps"
     return SPEEDS[unit], [f"speed is in {unit}"]
-
-
-def with_sign(table: LabelTable, positive: str) -> LabelTable:
-    """The table, its positive side known."""
-    return dataclasses.replace(table, positive=positive)

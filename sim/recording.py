@@ -175,11 +175,7 @@ def in_words(left_out: Mapping[str, int]) -> str:
 
 @dataclass
 class Rows:
-    """Rows as they are found, one after another, and those that are not usable.
-
-    Attributes:
-        label: of what ``curvature_per_m`` was computed from, for the reason of a row beyond all bounds.
-    """
+    """Rows as they are found, one after another; ``left_out`` counts those that are not usable, by reason."""
 
     left_out: Counter[str] = field(default_factory=Counter)
     times_s: list[float] = field(default_factory=list)

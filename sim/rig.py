@@ -68,20 +68,18 @@ class Rig:
 
         A guess at another size keeps its field of view from left to right and the horizon's share of the height.
         """
-        scale_u, scale_v = width_px / guess.width_px, height_px / guess.height_px
-        focal_px = self.focal_px or guess.focal_u_px * scale_u
+        scaled = guess.resized(height_px, width_px)
+        focal_px = self.focal_px or scaled.focal_u_px
         if self.fov_deg is not None:
             focal_px = width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
         squeeze = guess.focal_v_px / guess.focal_u_px
-        horizon_u_px = (guess.horizon_u_px + 0.5) * scale_u - 0.5
-        horizon_v_px = (guess.horizon_v_px + 0.5) * scale_v - 0.5
         return Camera(
             height_px,
             width_px,
             focal_px,
             focal_px * squeeze,
-            horizon_u_px if self.vanishing_px is None else float(self.vanishing_px),
-            horizon_v_px if self.horizon_px is None else float(self.horizon_px),
+            scaled.horizon_u_px if self.vanishing_px is None else float(self.vanishing_px),
+            scaled.horizon_v_px if self.horizon_px is None else float(self.horizon_px),
             guess.height_m if self.camera_height_m is None else float(self.camera_height_m),
         )
 

@@ -13,6 +13,19 @@ LOCK_TOLERANCE = 0.01
 """A normalised value so far beyond 1 is full lock (a joystick's -32768 / 32767); further, it is another unit."""
 
 
+SIDE_LOOK_AHEAD_M = 10.0
+"""Distance in which the label of a side camera leads back to the middle one's path."""
+
+
+def side_camera_curvature_per_m(left_m: float) -> float:
+    """What a label gets where the camera is ``left_m`` to the left of the path: the way back to it.
+
+    -2 dX / L**2, the arc of pure pursuit with look-ahead L (the idea of side cameras: Bojarski et al., arXiv
+    1604.07316).
+    """
+    return -2.0 * left_m / SIDE_LOOK_AHEAD_M**2
+
+
 class SteeringUnit(StrEnum):
     """What the numbers of a column are."""
 

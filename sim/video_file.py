@@ -30,7 +30,6 @@ VIDEO_SUFFIXES = (
     ".h264",
 )
 _REMEDY = "expected a video that FFmpeg reads; copy it again"
-_STEPS_TO_ROTATE = 90
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +39,11 @@ class VideoFile:
     Attributes:
         path: of the file.
         times_s: float64 (F,), when each frame is shown, the first at 0.
-        rate_hz: stated by the file; the rate at which frames without times are counted.
         has_times: does the file say when its frames are shown?
     """
 
     path: Path
     times_s: np.ndarray
-    rate_hz: float
     has_times: bool
     _order: dict[int, int]
 
@@ -130,10 +127,10 @@ def open_video(path: Path) -> VideoFile:
     if not shown:
         raise BadInputError(f"{path}: holds no frame; {_REMEDY}")
     if not has_times:
-        return VideoFile(path, np.arange(len(shown)) / rate_hz, rate_hz, False, {})
+        return VideoFile(path, np.arange(len(shown)) / rate_hz, False, {})
     order = sorted(set(shown))
     times_s = (np.array(order, float) - order[0]) * time_base
-    return VideoFile(path, times_s, rate_hz, True, {pts: k for k, pts in enumerate(order)})
+    return VideoFile(path, times_s, True, {pts: k for k, pts in enumerate(order)})
 
 
 _reformatter = VideoReformatter()  # kept: a new one for every frame costs more than the decoding
@@ -142,5 +139,5 @@ _reformatter = VideoReformatter()  # kept: a new one for every frame costs more 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """Uint8 (H, W, 3) RGB, turned as the file's mark says."""
     picture = _reformatter.reformat(frame, format="rgb24").to_ndarray()
-    n_quarters = round(getattr(frame, "rotation", 0) / _STEPS_TO_ROTATE) % 4
+    n_quarters = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.rot90(picture, n_quarters) if n_quarters else picture

@@ -22,8 +22,8 @@ import numpy as np
 from sim.camera import Camera
 from sim.drive import DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.importers.still_frames import common_size, find_folder, last_name, pictures_in, shown, still_frames
-from sim.importers.view import view
+from sim.importers.still_frames import find_folder, last_name, pictures_in, still_frames
+from sim.importers.view import view_of_files
 from sim.reading import number, read_text
 from sim.recording import Asked, Recording, Rows, UnusableRowError
 from sim.steering import SteeringUnit, curvature
@@ -86,9 +86,7 @@ def read(src: Path, asked: Asked) -> Recording:
             rows.add(time_s, curvature(-angle, SteeringUnit.NORMALIZED, vehicle), pictures.get(name, Path(name)))
     rows.left_out["picture without a record"] += len(pictures.keys() - seen)
     rows.require(src, LOOKED_FOR)
-    paths, steering = rows.pictures, np.array(rows.curvature_per_m)
-    size = common_size(paths, src)
-    cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), steering)
+    cutout, notes = view_of_files(rows, src, asked, CAMERA, VEHICLE, ABOVE_HORIZON)
     notes += [] if has_times else [f"No times were recorded: {rate_hz:g} frames a second are assumed."]
     notes += [f"{n_piloted} rows were steered by a pilot."] if n_piloted else []
     meta = DriveMeta("Donkeycar tub, https://www.donkeycar.com", "none stated", vehicle, " ".join(notes).strip())

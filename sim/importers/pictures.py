@@ -10,7 +10,7 @@ from sim.drive import DriveMeta
 from sim.errors import BadInputError
 from sim.importers.flow_sign import guess_positive
 from sim.importers.still_frames import common_size, last_name, pictures_in, shown, still_frames
-from sim.importers.video import ABOVE_HORIZON, VEHICLE, camera_for, relevant, sentence, with_rig_file
+from sim.importers.video import ABOVE_HORIZON, CAMERA, VEHICLE, relevant, sentence, with_rig_file
 from sim.importers.view import view
 from sim.label_table import find_table, read_labels
 from sim.reading import require_folder
@@ -58,7 +58,7 @@ def read(src: Path, asked: Asked) -> Recording:
         rows.add(times_s[k], curvature(sign * table.steering[k], table.unit, vehicle), file, speed)
     rows.left_out["picture without a row"] += len(pictures.keys() - {file.name for file in files})
     known = relevant(vehicle, table.unit)
-    cutout, notes = view(asked, camera_for(*size), known, size, ABOVE_HORIZON, lambda: shown(files), table.steering)
+    cutout, notes = view(asked, CAMERA, known, size, ABOVE_HORIZON, lambda: shown(files), table.steering)
     notes.append(sentence(said))
     meta = DriveMeta(f"pictures in {src.name}", "none stated", vehicle, " ".join(notes).strip())
     return rows.recording(src, cutout, meta, still_frames(cutout), True, LOOKED_FOR)

@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
 from sim.errors import BadInputError, one_line
-from sim.reading import PICTURE_SUFFIXES, Cutout, is_hidden, read_picture
+from sim.reading import PICTURE_SUFFIXES, Cutout, is_hidden, read_picture, require_folder
 
 N_TRIED = 15
 """Readable pictures that are looked at for the size of all."""
@@ -31,7 +32,7 @@ def pictures_in(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in found}
 
 
-def _is_there(path: object) -> bool:
+def _is_there(path: object) -> TypeGuard[Path]:
     """Is it the path of a file? Names that no system could have are none."""
     try:
         return isinstance(path, Path) and path.is_file()
@@ -47,7 +48,7 @@ def common_size(paths: Sequence[object], src: Path) -> tuple[int, int]:
     """
     sizes: Counter[tuple[int, int]] = Counter()
     for path in paths:
-        if not isinstance(path, Path) or not _is_there(path):
+        if not _is_there(path):
             continue
         try:
             height, width, _ = read_picture(path).shape
@@ -65,7 +66,7 @@ def shown(paths: Sequence[object]) -> Iterator[tuple[int, np.ndarray]]:
     """Row and picture of those files that can be read, in order."""
     for row, path in enumerate(paths):
         try:
-            picture = read_picture(path) if isinstance(path, Path) and _is_there(path) else None
+            picture = read_picture(path) if _is_there(path) else None
         except BadInputError:
             continue
         if picture is not None:
@@ -78,7 +79,7 @@ def still_frames(cutout: Cutout) -> Callable[[Sequence[object]], Iterator[np.nda
 
     def frames(paths: Sequence[object]) -> Iterator[np.ndarray | str]:
         for path in paths:
-            if not isinstance(path, Path) or not _is_there(path):
+            if not _is_there(path):
                 yield MISSING
                 continue
             try:
@@ -97,10 +98,7 @@ def find_folder(src: Path, is_it: Callable[[Path], bool], looked_for: str, level
     Raises:
         BadInputError: there is none, or more than one below, which are named.
     """
-    if not src.is_dir():
-        raise BadInputError(f"{src}: no such folder; expected {looked_for}")
-    if not any(src.iterdir()):
-        raise BadInputError(f"{src}: the folder is empty; expected {looked_for}")
+    require_folder(src, looked_for)
     if is_it(src):
         return src
     layer = [src]

@@ -19,12 +19,12 @@ import numpy as np
 from sim.camera import Camera
 from sim.drive import DriveMeta, VehicleFacts
 from sim.errors import BadInputError
-from sim.importers.still_frames import common_size, find_folder, last_name, pictures_in, shown, still_frames
-from sim.importers.view import view
+from sim.importers.still_frames import find_folder, last_name, pictures_in, still_frames
+from sim.importers.view import view, view_of_files
 from sim.label_table import Columns, read_labels
 from sim.reading import Cutout, read_picture
 from sim.recording import Asked, Recording, Rows
-from sim.steering import SteeringUnit, curvature
+from sim.steering import SteeringUnit, curvature, side_camera_curvature_per_m
 from sim.video_file import open_video
 
 CAMERA = Camera(
@@ -43,9 +43,6 @@ MASK_TOP_PX, MASK_HEIGHT_PX, MASK_WIDTH_PX = 160, 160, 320
 VEHICLE = VehicleFacts("Lincoln MKZ", wheelbase_m=2.85, steering_ratio=14.8)
 SIDE_CAMERA_LEFT_M = {"center": 0.0, "left": 0.5, "right": -0.5}
 """Offsets to the left, estimates: where the rig's side cameras stood was not published."""
-LOOK_AHEAD_M = 10.0
-"""Distance in which the label of a side camera leads back to the middle one's path."""
-
 UNIT = SteeringUnit.STEERING_WHEEL_RAD
 LOOKED_FOR = "center.mp4 and steering.csv, or interpolated.csv and the pictures it names"
 
@@ -134,14 +131,12 @@ def _read_pictures(src: Path, asked: Asked, camera: str) -> Recording:
         folder = named.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
         if folder in SIDE_CAMERA_LEFT_M and folder != camera:
             continue
-        kappa = curvature(table.steering[k], UNIT, vehicle) - 2.0 * side_m / LOOK_AHEAD_M**2
+        kappa = curvature(table.steering[k], UNIT, vehicle) + side_camera_curvature_per_m(side_m)
         speed = np.nan if table.speed_mps is None else table.speed_mps[k]
         rows.add(table.times_s[k], kappa, pictures.get(last_name(named), Path(last_name(named) or "?")), speed)
     rows.left_out["picture without a row"] += len(pictures.keys() - {last_name(name) for name in table.pictures})
     rows.require(src, LOOKED_FOR)
-    paths, size = rows.pictures, common_size(rows.pictures, src)
-    steering = np.array(rows.curvature_per_m)
-    cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), steering)
+    cutout, notes = view_of_files(rows, src, asked, CAMERA, VEHICLE, ABOVE_HORIZON)
     notes += [f"The {camera} camera is taken to stand {abs(side_m):g} m aside."] if side_m else []
     return rows.recording(src, cutout, _meta(vehicle, *notes), still_frames(cutout), True, LOOKED_FOR)
 

@@ -25,11 +25,11 @@ from sim.camera import Camera
 from sim.conventions import MPS_PER_MPH
 from sim.drive import DriveMeta, VehicleFacts
 from sim.errors import BadInputError, foreign_errors, one_line
-from sim.importers.still_frames import common_size, find_folder, last_name, pictures_in, shown, still_frames
-from sim.importers.view import view
+from sim.importers.still_frames import find_folder, last_name, pictures_in, still_frames
+from sim.importers.view import view_of_files
 from sim.reading import PICTURE_SUFFIXES, number, read_text
 from sim.recording import Asked, Recording, Rows, UnusableRowError
-from sim.steering import SteeringUnit, curvature
+from sim.steering import SteeringUnit, curvature, side_camera_curvature_per_m
 
 CAMERAS = ("center", "left", "right")
 
@@ -56,9 +56,6 @@ RATE_HZ = 10.0
 SIDE_CAMERA_LEFT_M = {"center": 0.0, "left": 0.89, "right": -0.89}
 """Offsets to the left: 0.61 camera heights by the difference between the pictures."""
 
-LOOK_AHEAD_M = 10.0
-"""Distance in which the label of a side camera leads back to the centre camera's path."""
-
 LOOKED_FOR = "driving_log.csv and the pictures in IMG"
 _TIME = re.compile(r"_(\d{4})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{2})_(\d{3})\.\w+$")
 _INDEX = re.compile(r"(\d{1,12})\.\w+$")
@@ -68,9 +65,8 @@ _COLUMNS = ("steering", "throttle", "brake", "speed")
 def read(src: Path, asked: Asked, camera: str = "center") -> Recording:
     """Rows of one of the three cameras in order of the times in the pictures' names.
 
-    A car that stands where a side camera is, dX to the left of the path, must steer back: its label is the
-    driver's curvature - 2 dX / L**2, the arc of pure pursuit with look-ahead L (the idea of side cameras:
-    Bojarski et al., arXiv 1604.07316).
+    A car that stands where a side camera is must steer back: its label is the driver's curvature and
+    ``side_camera_curvature_per_m``.
 
     Raises:
         BadInputError: no such recording, or no usable row in it.
@@ -85,7 +81,7 @@ def read(src: Path, asked: Asked, camera: str = "center") -> Recording:
     for k, (name, (steering, _, _, speed)) in enumerate(found):
         index = _INDEX.search(name)
         time_s = _seconds(name) if has_times else (int(index[1]) if index else k) / rate_hz
-        kappa = curvature(-steering, SteeringUnit.NORMALIZED, vehicle) - 2.0 * side_m / LOOK_AHEAD_M**2
+        kappa = curvature(-steering, SteeringUnit.NORMALIZED, vehicle) + side_camera_curvature_per_m(side_m)
         if np.isnan(kappa):
             rows.left_out["steering beyond -1 to 1"] += 1
         else:
@@ -100,9 +96,7 @@ def read(src: Path, asked: Asked, camera: str = "center") -> Recording:
     source = f"Udacity driving simulator, {camera} camera"
     meta = DriveMeta(source, "none stated", vehicle, " ".join(said))
     rows.require(src, LOOKED_FOR)
-    paths, size = rows.pictures, common_size(rows.pictures, src)
-    labels = np.array(rows.curvature_per_m)
-    cutout, notes = view(asked, CAMERA, VEHICLE, size, ABOVE_HORIZON, lambda: shown(paths), labels)
+    cutout, notes = view_of_files(rows, src, asked, CAMERA, VEHICLE, ABOVE_HORIZON)
     meta = dataclasses.replace(meta, notes=" ".join([*notes, *said]).strip())
     return rows.recording(src, cutout, meta, still_frames(cutout), True, LOOKED_FOR)
 

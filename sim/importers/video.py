@@ -56,7 +56,8 @@ def read(src: Path, asked: Asked) -> Recording:
     table = read_labels(find_table(folder, video.path.stem, asked.columns), asked.columns)
     vehicle = asked.rig.vehicle(VEHICLE)
     needed(table.unit, vehicle)
-    frame_of_row, labels, speeds, how = _match(video, table, asked)
+    times_s = video.times_s if asked.rate_hz is None else np.arange(len(video)) / asked.rate_hz
+    frame_of_row, labels, speeds, how = _match(times_s, table, asked)
     said = [*table.said, how]
     positive = table.positive
     if positive is None:
@@ -64,7 +65,6 @@ def read(src: Path, asked: Asked) -> Recording:
         said.append(sign_said)
     sign = table.sign(positive)
     rows = Rows()
-    times_s = video.times_s if asked.rate_hz is None else np.arange(len(video)) / asked.rate_hz
     for frame, label, speed in zip(frame_of_row, labels, speeds, strict=True):
         is_there = 0 <= frame < len(video)
         if not is_there:
@@ -75,9 +75,7 @@ def read(src: Path, asked: Asked) -> Recording:
             rows.add(times_s[int(frame)], curvature(sign * label, table.unit, vehicle), int(frame), speed)
     rows.left_out["frame without a label"] += len(video) - len({int(f) for f in frame_of_row if 0 <= f < len(video)})
     known, size = relevant(vehicle, table.unit), video.size()
-    cutout, notes = view(
-        asked, camera_for(*size), known, size, ABOVE_HORIZON, lambda: _shown(video, frame_of_row), labels
-    )
+    cutout, notes = view(asked, CAMERA, known, size, ABOVE_HORIZON, lambda: _shown(video, frame_of_row), labels)
     notes.append(sentence(said))
     meta = DriveMeta(f"video {video.path.name}", "none stated", vehicle, " ".join(notes).strip())
 
@@ -86,14 +84,6 @@ def read(src: Path, asked: Asked) -> Recording:
             yield picture if isinstance(picture, str) else cutout.apply(picture)
 
     return rows.recording(src, cutout, meta, frames, True, LOOKED_FOR)
-
-
-def camera_for(height_px: int, width_px: int) -> Camera:
-    """The guess for a camera of that picture size, whatever its shape: a field of view of 65 degrees."""
-    scale = width_px / CAMERA.width_px
-    share = (CAMERA.horizon_v_px + 0.5) / CAMERA.height_px
-    focal_px = CAMERA.focal_u_px * scale
-    return Camera(height_px, width_px, focal_px, focal_px, (width_px - 1) / 2, share * height_px - 0.5, CAMERA.height_m)
 
 
 def with_rig_file(asked: Asked, folder: Path) -> Asked:
@@ -135,19 +125,18 @@ def _find_video(src: Path) -> Path:
     return found[0]
 
 
-def _match(video: VideoFile, table: LabelTable, asked: Asked) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+def _match(times_s: np.ndarray, table: LabelTable, asked: Asked) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Number of the frame, label and speed (NaN: unknown) of each row of the drive, and how they were matched."""
     nothing = np.full(len(table), np.nan)
     speeds = nothing if table.speed_mps is None else table.speed_mps
     if table.frame is not None:
         first = np.nanmin(table.frame) if np.isfinite(table.frame).any() else 0.0
-        is_from_1 = first == 1.0 and np.nanmax(table.frame) == len(video)
+        is_from_1 = first == 1.0 and np.nanmax(table.frame) == len(times_s)
         frame = np.where(np.isfinite(table.frame), table.frame - is_from_1, -1.0)
         order = np.argsort(frame, kind="stable")
         return frame[order], table.steering[order], speeds[order], "rows go to frames by number"
     if table.times_s is None:
         return np.arange(len(table), dtype=float), table.steering, speeds, "row k goes to frame k"
-    times_s = video.times_s if asked.rate_hz is None else np.arange(len(video)) / asked.rate_hz
     good = np.isfinite(table.times_s) & np.isfinite(table.steering)
     if not good.any():
         raise BadInputError("table: no row has both a time and steering")
@@ -164,7 +153,7 @@ def _match(video: VideoFile, table: LabelTable, asked: Asked) -> tuple[np.ndarra
     how = "rows go to frames by time"
     if asked.columns.start_s is None:
         how += ", the first row at the first frame"
-    frame = np.arange(len(video), dtype=float)
+    frame = np.arange(len(times_s), dtype=float)
     return frame[is_near], labels[is_near], speed[is_near], how
 
 

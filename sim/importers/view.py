@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from sim.camera import Camera
 from sim.drive import VehicleFacts
 from sim.errors import BadInputError
 from sim.horizon import vanishing_point
+from sim.importers.still_frames import common_size, shown
 from sim.reading import Cutout, cut_to_shape
-from sim.recording import Asked
+from sim.recording import Asked, Rows
 
 Shown = Callable[[], Iterable[tuple[int, np.ndarray]]]
 """Gives row and picture, in order, of those that can be read."""
@@ -52,3 +54,11 @@ def view(
     if not 0 < camera.horizon_v_px < camera.height_px:
         notes.append("The horizon lies outside the picture.")
     return cut_to_shape(camera, above, asked.height_px, asked.width_px), [rig.assumed(vehicle), *notes]
+
+
+def view_of_files(
+    rows: Rows, src: Path, asked: Asked, guess: Camera, vehicle: VehicleFacts, above: float
+) -> tuple[Cutout, list[str]]:
+    """``view`` of rows whose pictures are files; raises as it and ``common_size`` do."""
+    paths, labels = rows.pictures, np.array(rows.curvature_per_m)
+    return view(asked, guess, vehicle, common_size(paths, src), above, lambda: shown(paths), labels)
