@@ -266,7 +266,7 @@ def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
     check_replaceable(folder, overwrite)
     with new_folder(folder) as unfinished:
         rate_hz = 1.0 / float(np.median(drive.dt_s()))
-        with FrameWriter(unfinished, drive.camera.height_px, drive.camera.width_px, rate_hz) as writer:
+        with FrameWriter(unfinished / VIDEO, drive.camera.height_px, drive.camera.width_px, rate_hz) as writer:
             for frame in drive.frames:
                 writer.add(frame)
         write_table(unfinished, drive.timestamps_s, drive.curvature_per_m, drive.speed_mps)
@@ -341,6 +341,10 @@ class StoredDrive(Timeline):
     speed_mps: np.ndarray | None
     n_road_masks: int | None
 
+    def facts(self) -> dict[str, Any]:
+        """The contents of its ``drive.json``."""
+        return facts(len(self), self.n_road_masks, self.camera, self.meta)
+
     def read_frames(self) -> Iterator[np.ndarray]:
         """Every frame in order, uint8 (H, W, 3); one at a time is in memory.
 
@@ -368,7 +372,7 @@ def load_table(folder: Path | str) -> StoredDrive:
     for name in (FACTS, TABLE, VIDEO):
         if not (folder / name).is_file():
             raise BadInputError(f"{folder}: has no {name}, so it is not a drive; make one with `import` or `record`")
-    n_frames, n_masks, camera, meta = _read_facts(folder / FACTS)
+    n_frames, n_masks, camera, meta = read_facts(folder / FACTS)
     path = folder / TABLE
     table = read_table(path, COLUMNS)
     if len(table["timestamp_s"]) != n_frames:
@@ -436,7 +440,12 @@ def row_range(folder: Path, rows: slice | None, n_frames: int) -> tuple[int, int
     return start, stop
 
 
-def _read_facts(path: Path) -> tuple[int, int | None, Camera, DriveMeta]:
+def read_facts(path: Path) -> tuple[int, int | None, Camera, DriveMeta]:
+    """Number of frames and of road masks, camera, and where the drive comes from, of a ``drive.json``.
+
+    Raises:
+        BadInputError: it is missing, damaged, or of another format.
+    """
     facts = read_json(path, "import the drive again")
     if not isinstance(facts, dict) or facts.get("format") not in READABLE_FORMATS:
         got = facts.get("format") if isinstance(facts, dict) else facts

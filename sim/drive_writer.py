@@ -26,22 +26,23 @@ def video_errors() -> Iterator[None]:
 
 
 class FrameWriter:
-    """``frames.mp4`` of a folder: H.264, 4:4:4 (full colour, any odd size), close to lossless; a context.
+    """A video of a drive's frames: H.264, 4:4:4 (full colour, any odd size), close to lossless; a context.
 
     Args:
-        folder: exists.
+        path: of the file.
         rate_hz: for players; the times are in the table.
+        pix_fmt: how pixels are stored; ``yuv420p``, which every player shows, halves the colour and wants an even size.
 
     Raises:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, folder: Path, height_px: int, width_px: int, rate_hz: float) -> None:
+    def __init__(self, path: Path, height_px: int, width_px: int, rate_hz: float, pix_fmt: str = "yuv444p") -> None:
         with video_errors():
-            self._container = av.open(str(folder / VIDEO), "w")
+            self._container = av.open(str(path), "w")
             self._stream = self._container.add_stream("libx264", rate=min(max(round(rate_hz), 1), 1000))
         self._stream.height, self._stream.width = height_px, width_px
-        self._stream.pix_fmt = "yuv444p"
+        self._stream.pix_fmt = pix_fmt
         self._stream.options = {"crf": "10", "preset": "fast", "g": "20", "threads": "1"}
         self.n_frames = 0
 

@@ -118,8 +118,17 @@ def read_labels(path: Path, columns: Columns) -> LabelTable:
         BadInputError: no such table, no rows, or no column that could be the steering.
     """
     lines = _lines(path)
-    header = [text.lower() for text in lines[0]] if _is_header(lines[0]) else []
-    body = lines[1:] if header else lines
+    header = lines[0] if _is_header(lines[0]) else []
+    return labels_of(path, header, lines[1:] if header else lines, columns)
+
+
+def labels_of(path: Path, header: Sequence[str], body: list[list[str]], columns: Columns) -> LabelTable:
+    """The labels among texts (rows of columns) that came from ``path``; an empty header where columns have no names.
+
+    Raises:
+        BadInputError: no rows, or no column that could be the steering.
+    """
+    header = [text.lower() for text in header]
     if not body:
         raise BadInputError(f"{path}: has a header but no rows")
     finder = _Finder(path, header, body)

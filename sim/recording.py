@@ -17,7 +17,7 @@ import numpy as np
 from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.drive import MAX_PLAUSIBLE_CURVATURE_PER_M, Drive, DriveMeta, Timeline, check_replaceable, check_rows, facts
-from sim.drive_writer import FrameWriter, pack_mask, write_facts, write_masks, write_table
+from sim.drive_writer import VIDEO, FrameWriter, pack_mask, write_facts, write_masks, write_table
 from sim.errors import BadInputError, one_line
 from sim.files import new_folder
 from sim.label_table import Columns
@@ -116,7 +116,7 @@ class Recording(Timeline):
         camera = self.camera
         with new_folder(folder) as unfinished:
             rate_hz = 1.0 / float(np.median(self.dt_s()))
-            with FrameWriter(unfinished, camera.height_px, camera.width_px, rate_hz) as writer:
+            with FrameWriter(unfinished / VIDEO, camera.height_px, camera.width_px, rate_hz) as writer:
                 kept, left_out = self._kept(writer.add, on_row)
             if is_strict and left_out:
                 raise BadInputError(f"{in_words(left_out)}; mend the recording or import it without --strict")

@@ -8,16 +8,18 @@ import av
 import cv2
 import gymnasium
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.drive import VehicleFacts, load
+from sim.drive import VehicleFacts, load, load_table
 from sim.errors import BadInputError
 from sim.horizon import vanishing_point
 from sim.importers import IMPORTERS, import_drive
 from sim.importers.udacity_sim import decimal_commas
 from sim.label_table import Columns
+from sim.lerobot import write_lerobot
 from sim.recording import Asked
 from sim.rig import Rig
 from sim.steering import SteeringUnit, curvature, needed
@@ -143,7 +145,66 @@ def make_pictures(folder, n_rows=6):
     return folder
 
 
+def write_arrays(folder, **arrays):
+    folder.mkdir(parents=True)
+    for name, values in arrays.items():
+        with (folder / name).open("wb") as file:  # as the data set has them: no suffix
+            np.save(file, np.asarray(values, float))
+
+
+def quaternion(axis, angle):
+    return np.concatenate([[np.cos(angle / 2)], np.sin(angle / 2) * np.asarray(axis, float)])
+
+
+def product(a, b):
+    """Hamilton's product: turn by ``b`` first."""
+    w = a[0] * b[0] - a[1:] @ b[1:]
+    return np.concatenate([[w], a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:])])
+
+
+def make_comma2k19(folder, n_rows=6, first_s=100.0, right=0.0, down=0.0):
+    """A segment; ``right`` and ``down``: where the car drives to, in the camera's eyes, per metre forward."""
+    folder.mkdir(parents=True)
+    write_video(folder / "raw.mp4", n_rows, 874, 1164)
+    with av.open(str(folder / "raw.mp4")) as source, av.open(str(folder / "video.hevc"), "w", format="h264") as bare:
+        stream = bare.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                bare.mux(packet)
+    (folder / "raw.mp4").unlink()
+    times_s = first_s + 0.05 * np.arange(n_rows)
+    can_s = first_s - 0.5 + 0.01 * np.arange(100 + 5 * n_rows)
+    can = folder / "processed_log" / "CAN"
+    write_arrays(can / "steering_angle", t=can_s, value=10.0 * (can_s - first_s))
+    write_arrays(can / "speed", t=can_s, value=np.full((len(can_s), 1), 20.0))
+    turn = product(quaternion([0, 0, 1], 0.7), quaternion([0, 1, 0], -0.4))  # earth's axes from the camera's
+    seen = np.array([1.0, right, down])
+    w, vector = turn[0], turn[1:]
+    velocity = seen + 2 * w * np.cross(vector, seen) + 2 * np.cross(vector, np.cross(vector, seen))
+    write_arrays(
+        folder / "global_pose",
+        frame_times=times_s,
+        frame_velocities=np.tile(20.0 * velocity, (n_rows, 1)),
+        frame_orientations=np.tile(turn, (n_rows, 1)),
+    )
+    return folder
+
+
+def make_lerobot(folder, n_rows=6):
+    """A data set of our own writer; tests of other writers' habits change it."""
+    make_pictures(folder.with_name("pictures"), n_rows)
+    asked = Asked(78, 200, columns=Columns(steering_unit="curvature_per_m", positive="left"))
+    import_drive("pictures", folder.with_name("pictures"), folder.with_name("drive"), asked)
+    write_lerobot(load_table(folder.with_name("drive")), folder)
+    shutil.rmtree(folder.with_name("pictures"))
+    shutil.rmtree(folder.with_name("drive"))
+    return folder
+
+
 MAKE = {
+    "comma2k19": make_comma2k19,
+    "lerobot": make_lerobot,
     "udacity-ch2": make_udacity_ch2,
     "udacity-sim": make_udacity_sim,
     "donkeycar": make_donkeycar,
@@ -606,6 +667,118 @@ def test_importers_video_a_table_without_names_goes_by_its_values(tmp_path):
     (src / "phone.csv").write_text("".join(f"{0.05 * k},{0.1 * k}\n" for k in range(6)))
     drive = read("video", src, columns=Columns(positive="left", steering_unit="road_wheel_rad"))
     np.testing.assert_allclose(drive.curvature_per_m, np.tan(0.1 * np.arange(6)) / 2.7, rtol=1e-5, atol=1e-8)
+
+
+def test_importers_comma2k19_numbers_by_hand(tmp_path):
+    src = make_comma2k19(tmp_path / "99c94dc769b5d96e|2018-05-01--08-13-53" / "7", right=0.03, down=0.02)
+    recording = IMPORTERS["comma2k19"](src, ASKED)
+    np.testing.assert_allclose(recording.timestamps_s, 100.0 + 0.05 * np.arange(6))
+    angle = np.deg2rad(10.0 * 0.05 * np.arange(6))  # steering grows by 10 degrees a second
+    np.testing.assert_allclose(recording.curvature_per_m, np.tan(angle / 15.4) / 2.70, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(recording.speed_mps, 20.0)
+    assert recording.meta.vehicle.name == "Honda Civic"
+    # Where the car drives to: 0.03 and 0.02 of the focal length right of and below the picture's middle.
+    assert recording.meta.horizon == pytest.approx((436.5 + 910 * 0.02 + 0.5) / 874, abs=1e-3)
+    assert "The poses give the vanishing point: column 609, row 455." in recording.meta.notes
+
+
+def test_importers_comma2k19_route_and_chunk_hold_segments_in_order(tmp_path):
+    chunk = tmp_path / "Chunk_1"
+    route = chunk / "b0c9d2329ad1606b_2018-07-27--06-03-57"
+    for number, first_s in ((10, 100.0), (9, 40.0)):
+        make_comma2k19(route / str(number), first_s=first_s)
+    (route / "11").mkdir()
+    (route / "11" / "video.hevc").write_bytes(b"")
+    for src in (route, chunk):
+        recording = IMPORTERS["comma2k19"](src, ASKED)
+        np.testing.assert_allclose(recording.timestamps_s[[0, 6]], [40.0, 100.0])
+        assert [s.stop - s.start for s in recording.segments()] == [6, 6]
+        assert recording.meta.vehicle.name == "Toyota RAV4"
+        assert recording.left_out == {"segment 11: has no global_pose with the times of its frames": 1}
+        grey = recording.drive().frames[..., 1].mean((1, 2))
+        np.testing.assert_allclose(grey[:6], grey[6:], atol=1)
+
+
+def test_importers_lerobot_and_back_keeps_labels_times_camera_and_car(tmp_path):
+    make_donkeycar(tmp_path / "tub", n_rows=9, deleted=(3, 4))
+    import_drive("donkeycar", tmp_path / "tub", tmp_path / "drive", Asked(78, 200))
+    drive = load_table(tmp_path / "drive")
+    write_lerobot(drive, tmp_path / "lerobot")
+    back = IMPORTERS["lerobot"](tmp_path / "lerobot", Asked(78, 200))
+    np.testing.assert_array_equal(back.timestamps_s, drive.timestamps_s)
+    np.testing.assert_array_equal(back.curvature_per_m, drive.curvature_per_m)
+    assert (back.camera, back.meta.vehicle, back.meta.source) == (drive.camera, drive.meta.vehicle, drive.meta.source)
+    assert len(back.segments()) == len(drive.segments()) == 2
+    assert np.abs(back.drive().frames.astype(int) - load(tmp_path / "drive").frames).mean() < 5
+    with pytest.raises(BadInputError, match="is there already; name a new folder"):
+        write_lerobot(drive, tmp_path / "lerobot")
+
+
+def change_info(folder, **changes):
+    path = folder / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def by_somebody_else(folder):
+    """As other programs write it: no facts of ours, a normalised action among others, right positive, two cameras."""
+    import pyarrow.parquet as pq
+
+    (folder / "meta" / "drive.json").unlink()
+    path = folder / "data" / "chunk-000" / "file-000.parquet"
+    table = pq.read_table(path)
+    kept = {name: table.column(name).to_numpy() for name in table.column_names if name != "observation.time_s"}
+    n = len(table)
+    kept["action"] = [[0.1 * k, -0.5 + 0.2 * k] for k in range(n)]
+    kept["observation.vehicle"] = [[7.0 + k, 1.0, 2.0] for k in range(n)]
+    pq.write_table(pa.table(kept), path)
+    info = json.loads((folder / "meta" / "info.json").read_text())
+    features = info["features"]
+    del features["observation.time_s"]
+    features["action"] = {"dtype": "float32", "shape": [2], "names": {"axes": ["throttle", "steering"]}}
+    features["observation.vehicle"] = {"dtype": "float32", "shape": [3], "names": ["speed_kmh", "heading", "accuracy"]}
+    features["observation.images.rear"] = features["observation.images.front"]
+    change_info(folder, features=features)
+
+
+def test_importers_lerobot_of_others_finds_steering_speed_and_camera_by_their_names(tmp_path):
+    src = make_lerobot(tmp_path / "src")
+    by_somebody_else(src)
+    recording = IMPORTERS["lerobot"](src, Asked(*SIZE, rig=Rig(full_lock_deg=30.0), columns=Columns(positive="right")))
+    lock = np.deg2rad(30.0) * (-0.5 + 0.2 * np.arange(6))
+    np.testing.assert_allclose(recording.curvature_per_m, np.tan(-lock) / 2.7, rtol=1e-5)
+    np.testing.assert_allclose(recording.speed_mps, (7.0 + np.arange(6)) / 3.6, rtol=1e-6)
+    np.testing.assert_allclose(recording.timestamps_s, 0.05 * np.arange(6), atol=1e-6)
+    assert "camera is observation.images.front" in recording.meta.notes
+    assert "steering is column 'action.steering'" in recording.meta.notes
+    with pytest.raises(BadInputError, match="no camera 'left'; it has observation"):
+        IMPORTERS["lerobot"](src, Asked(*SIZE, columns=Columns(picture_column="left")))
+
+
+def test_importers_lerobot_version_2_has_a_file_an_episode(tmp_path):
+    src = make_lerobot(tmp_path / "src")
+    (src / "videos/chunk-000/observation.images.front").mkdir(parents=True)
+    shutil.move(
+        src / "videos/observation.images.front/chunk-000/file-000.mp4",
+        src / "videos/chunk-000/observation.images.front/episode_000000.mp4",
+    )
+    shutil.move(src / "data/chunk-000/file-000.parquet", src / "data/chunk-000/episode_000000.parquet")
+    shutil.rmtree(src / "meta/episodes")
+    pattern = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+    change_info(src, codebase_version="v2.1", video_path=pattern, total_episodes=1, chunks_size=1000)
+    np.testing.assert_allclose(read("lerobot", src).curvature_per_m, 0.1 * (np.arange(6) - 2), atol=1e-6)
+
+
+def test_importers_lerobot_a_pattern_never_leads_out_of_the_data_set(tmp_path):
+    src = make_lerobot(tmp_path / "src")
+    for pattern in (
+        "../../etc/{video_key}.mp4",
+        "/etc/passwd",
+        "{video_key.__class__}/{nothing}",
+        "{chunk_index:99999999}",
+    ):
+        change_info(src, video_path=pattern)
+        with pytest.raises(BadInputError, match=r"video_path: expected a pattern of paths|cannot be read \('nothing'"):
+            IMPORTERS["lerobot"](src, ASKED)
 
 
 def encode(path, shown_at, size=(96, 160), codec="libx264", options=None, rotate=None, audio=False):

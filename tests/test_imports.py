@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "sim.label_table": {"sim.conventions", "sim.reading", "sim.steering"},
     "sim.video_file": {"sim.reading"},
     "sim.horizon": set(),
+    "sim.lerobot": {"sim.drive", "sim.drive_writer", "sim.files"},
     "sim.recording": {
         "sim.camera",
         "sim.conventions",
@@ -148,7 +149,9 @@ MAY_IMPORT = {
         "sim.conventions",
         "sim.drive",
         "sim.horizon",
+        "sim.drive_writer",
         "sim.label_table",
+        "sim.lerobot",
         "sim.reading",
         "sim.recording",
         "sim.rig",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sim.errors import BadInputError
-from sim.importers import donkeycar, pictures, udacity_ch2, udacity_sim, video
+from sim.importers import comma2k19, donkeycar, lerobot, pictures, udacity_ch2, udacity_sim, video
 from sim.recording import Asked, Imported, Recording, in_words
 
 IMPORTERS: dict[str, Callable[[Path, Asked], Recording]] = {
@@ -20,6 +20,8 @@ IMPORTERS: dict[str, Callable[[Path, Asked], Recording]] = {
     "udacity-sim": udacity_sim.read,
     "udacity-sim-left": functools.partial(udacity_sim.read, camera="left"),
     "udacity-sim-right": functools.partial(udacity_sim.read, camera="right"),
+    "comma2k19": comma2k19.read,
+    "lerobot": lerobot.read,
 }
 """Every format by its name on the command line."""
 
