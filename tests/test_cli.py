@@ -1,8 +1,10 @@
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -313,6 +315,32 @@ def test_cli_show_draws_a_drive_on_one_page(succeeds, fails, saved_drive, tmp_pa
     assert "30 frames of" in words or "<svg" in words
     assert "expected a name ending in .png" in fails("show", saved_drive, "--out", tmp_path / "d.txt")
     assert "no such folder" in fails("show", tmp_path / "nowhere")
+
+
+def test_cli_show_films_a_drive_a_frame_a_row(succeeds, fails, saved_drive, tmp_path):
+    assert succeeds("show", saved_drive, "--video", tmp_path / "d.mp4") == f"{tmp_path / 'd.mp4'}\n"
+    assert n_frames(tmp_path / "d.mp4") == 30
+    assert "one of --out, --video and --rrd" in fails(
+        "show", saved_drive, "--video", tmp_path / "e.mp4", "--out", tmp_path / "e.png"
+    )
+    assert "expected a name ending in .mp4" in fails("show", saved_drive, "--video", tmp_path / "e.avi")
+    assert "--policies: goes with --rrd" in fails("show", saved_drive, "--policies", "ltc19")
+
+
+def test_cli_show_writes_a_file_for_rerun_or_says_what_is_missing(
+    succeeds, fails, saved_drive, saved_policies, tmp_path
+):
+    out = tmp_path / "d.rrd"
+    if importlib.util.find_spec("rerun") is None:
+        assert "pip install 'liquid-lane[rerun]'" in fails("show", saved_drive, "--rrd", out)
+        assert not out.exists()
+        pytest.skip("rerun-sdk is not installed: pip install 'liquid-lane[rerun]'")
+    succeeds("show", saved_drive, "--rrd", out, "--policies", saved_policies["ltc"], saved_policies["lstm"])
+    found = subprocess.run(
+        [Path(sys.executable).with_name("rerun"), "rrd", "print", "-v", out], capture_output=True, text=True, check=True
+    ).stdout
+    for entity in ("/camera", "/label/curvature", "/attention", "/neurons"):
+        assert entity in found
 
 
 def test_cli_attend_writes_a_video_of_a_drive(succeeds, saved_drive, saved_policies, tmp_path):

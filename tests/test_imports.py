@@ -166,6 +166,15 @@ MAY_IMPORT = {
     "driving.attention.score": set(),
     "driving.data": {"sim.conventions", "sim.drive", "sim.expert", "sim.frame_cache", "sim.viewpoint"},
     "driving.drive_plot": {"sim.drive", "sim.files", "sim.recording"},
+    "driving.drive_video": {"driving.video", "sim.camera", "sim.drive"},
+    "driving.drive_rerun": {
+        "driving.attention",
+        "driving.compare",
+        "driving.instants",
+        "driving.models",
+        "sim.drive",
+        "sim.files",
+    },
     "driving.car": {"driving.models", "sim.conventions", "sim.drive"},
     "driving.learning_curve": {"sim.files"},
     "driving.train": {

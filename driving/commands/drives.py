@@ -21,6 +21,7 @@ from driving.commands.arguments import (
 from driving.commands.options import configured, options_from
 from driving.console import progress_bar
 from driving.drive_plot import plot_drive
+from driving.drive_video import film_drive
 from driving.settings import env_maker, parse_env_options
 from sim import drive as drive_io
 from sim.disturbance import Disturbance
@@ -78,18 +79,55 @@ def show_(
     out: Annotated[
         Path | None, typer.Option(help="Picture to write (PNG, SVG or PDF); default: DRIVE.png beside the drive.")
     ] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write an mp4 of the drive instead: path, course and wheel of its steering.")
+    ] = None,
+    rrd: Annotated[
+        Path | None, typer.Option(help="Write a file for Rerun's viewer instead (extra rerun), to scrub through.")
+    ] = None,
+    policies: Annotated[
+        list[str] | None, typer.Option("--policies", help="With --rrd: their commands, attention maps and neurons too.")
+    ] = None,
 ) -> None:
     """Look at a drive: pictures with the horizon, course and spread of the steering, gaps, what was left out.
 
     Example: liquid-lane show recordings/mine
+
+    Example: liquid-lane show recordings/mine --video mine.mp4
     """
+    wanted = [path for path in (out, video, rrd) if path is not None]
+    if len(wanted) > 1:
+        raise BadInputError("show: expected one of --out, --video and --rrd, got several")
+    if policies and rrd is None:
+        raise BadInputError("--policies: goes with --rrd")
     place = drive.absolute()
-    out = place.with_name(f"{place.name}.png") if out is None else out
-    if out.suffix.lower() not in PLOT_SUFFIXES:
-        raise BadInputError(f"--out: expected a name ending in {', '.join(PLOT_SUFFIXES)}, got {one_line(out.name)}")
-    check_writable(out)
-    plot_drive(drive_io.load_table(drive), out)
-    print(out)
+    target = wanted[0] if wanted else place.with_name(f"{place.name}.png")
+    suffixes = (".mp4",) if video else (".rrd",) if rrd else PLOT_SUFFIXES
+    if target.suffix.lower() not in suffixes:
+        raise BadInputError(f"show: expected a name ending in {', '.join(suffixes)}, got {one_line(target.name)}")
+    check_writable(target)
+    stored = drive_io.load_table(drive)
+    if rrd is not None:
+        _write_rerun(drive, rrd, policies or [])
+    elif video is not None:
+        bar, advance = progress_bar("filming", len(stored))
+        with bar:
+            film_drive(stored, video, lambda: advance(1))
+    else:
+        plot_drive(stored, target)
+    print(target)
+
+
+def _write_rerun(folder: Path, path: Path, names: list[str]) -> None:
+    from driving.attention import ATTRIBUTIONS  # PyTorch takes seconds: only where a policy may look
+    from driving.drive_rerun import write_rerun
+    from driving.models import checkpoint
+
+    networks = {name: checkpoint.load(name) for name in checkpoint.expand(names)}
+    loaded = drive_io.load(folder)
+    bar, advance = progress_bar("writing", len(loaded) * (1 + len(networks)))
+    with bar:
+        write_rerun(loaded, path, networks, next(iter(ATTRIBUTIONS.values())), lambda: advance(1))
 
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")

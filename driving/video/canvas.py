@@ -143,6 +143,12 @@ def line(
     cv2.line(canvas, _fixed(*start), _fixed(*end), colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
+def lines(canvas: np.ndarray, points: np.ndarray, colour: Colour, width_px: int) -> None:
+    """Straight lines from each point (x, y) of (n, 2) to the next."""
+    fixed = np.round(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
+    cv2.polylines(canvas, [fixed], False, colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
 def disc(
     canvas: np.ndarray, centre: tuple[float, float], radius_px: float, colour: Colour, outline_px: int = -1
 ) -> None:
@@ -162,8 +168,7 @@ def arc(
     """Part of a circle; angles counter-clockwise from straight up, so that left is positive."""
     angle = np.linspace(start_rad, end_rad, max(2, int(abs(end_rad - start_rad) * radius_px / 2) + 2))
     points = np.stack([centre[0] - radius_px * np.sin(angle), centre[1] - radius_px * np.cos(angle)], axis=1)
-    fixed = np.round(points * (1 << SUBPIXEL_BITS)).astype(np.int32)
-    cv2.polylines(canvas, [fixed], False, colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
+    lines(canvas, points, colour, width_px)
 
 
 def mixed(low: Colour, high: Colour, share: float) -> Colour:
