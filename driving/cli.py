@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from sim.errors import BadInputError, WorkerLostError
+from sim.errors import MAX_MESSAGE, BadInputError, WorkerLostError, one_line, shortened
 
 COMMANDS = {
     "demo": ("looking", "demo", "Both shipped policies on the same unseen roads, clean and with noise."),
@@ -95,15 +95,15 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
     except _UsageError as error:
-        message = error.format_message()
+        message = shortened(error.format_message())
     except BadInputError as error:
         message = str(error)
     except OSError as error:
-        message = f"{error.filename or 'file'}: {error.strerror or error}"
+        message = shortened(f"{error.filename or 'file'}: {error.strerror or error}")
     except WorkerLostError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message, MAX_MESSAGE)}", file=sys.stderr)
     return 2
 
 

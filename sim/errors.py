@@ -8,18 +8,36 @@ from pathlib import Path
 
 MAX_REASON = 160
 """Characters of a foreign error that are worth a reader's time."""
+MAX_MESSAGE = 700
+"""Characters of a whole message, which may hold long paths."""
 
 
 class BadInputError(ValueError):
     """Input from outside (a file, a folder, an option) is not usable.
 
     The message is one line: what was expected, what was got, what to do. The command line prints it and
-    exits with status 2; a library caller may catch it as ``ValueError``.
+    exits with status 2; a library caller may catch it as ``ValueError``. Values of thousands of characters that got
+    into it lose their middle.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message))
 
 
 class WorkerLostError(RuntimeError):
     """A worker process ended by itself: killed, or out of memory. The message is one line, as of ``BadInputError``."""
+
+
+def shortened(message: str, longest: int = MAX_MESSAGE) -> str:
+    """A message that is too long without its middle: its place and its remedy stay.
+
+    >>> shortened("seeds: got " + "9" * 5000 + "; expected A:B", 41)
+    'seeds: got 9999999 ... 999; expected A:B'
+    """
+    if len(message) <= longest:
+        return message
+    start = (longest - 5) // 2
+    return f"{message[:start]} ... {message[start + 5 - longest :]}"
 
 
 def one_line(value: object, longest: int = MAX_REASON) -> str:

@@ -17,8 +17,21 @@ from typing import Any
 
 from sim.errors import BadInputError, one_line
 
+MAX_DEPTH = 256
+"""Folders one in another, beyond any that people make."""
 PARTIAL, OLD = ".partial", ".old"
 """Endings of the hidden folders ``.NAME.XXXXXXXX.partial`` and ``.old`` that lie beside ``NAME`` while it is made."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises:
+        OSError: it cannot be made; one below so many others, too (``mkdir`` goes up by recursion).
+    """
+    if len(folder.parts) > MAX_DEPTH:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager
@@ -33,7 +46,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """
     is_new_folder = not path.parent.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             unfinished = Path(folder) / path.name
             unfinished.touch()
@@ -67,7 +80,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.absolute()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         recover_folder(folder)
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PARTIAL))
         try:

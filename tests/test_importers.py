@@ -23,6 +23,7 @@ from sim.lerobot import write_lerobot
 from sim.recording import Asked
 from sim.rig import Rig
 from sim.steering import SteeringUnit, curvature, needed
+from sim.video_file import open_video
 
 DRIVES = Path(__file__).parents[2] / "shared" / "drives"
 SIZE = (39, 100)
@@ -820,6 +821,31 @@ def test_importers_video_frame_k_is_row_k_in_every_kind_of_video(tmp_path, kind)
     np.testing.assert_allclose(drive.timestamps_s, np.array(shown_at) / 1000, atol=1e-3)
     np.testing.assert_allclose(drive.curvature_per_m, np.array(shown_at) * 1e-5, atol=1e-7)
     np.testing.assert_allclose(drive.frames.mean((1, 2, 3)), 10 * np.arange(12) + 20, atol=4)
+
+
+def test_importers_video_is_turned_as_its_mark_says(tmp_path):
+    """A phone held upright records lying pictures and a mark; row 0 of what is shown was the left or right side."""
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=20)
+        stream.height, stream.width, stream.pix_fmt = 160, 96, "yuv420p"
+        for _ in range(4):
+            lying = np.zeros((160, 96, 3), np.uint8)
+            lying[:, :48] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(lying, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray((tmp_path / "v.mp4").read_bytes())
+    matrix = data.index(b"tkhd") + 44  # of the track's header, ISO 14496-12: 16.16 numbers a, b, u, c, d, ...
+    one = 1 << 16
+    turned = [0, one, 0, -one, 0, 0, 160 * one, 0, 1 << 30]  # a quarter clockwise
+    data[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in turned)
+    (tmp_path / "v.mp4").write_bytes(data)
+    (tmp_path / "v.csv").write_text("frame,curvature\n0,0.01\n1,0.02\n2,0.03\n3,0.04\n")
+    video = open_video(tmp_path / "v.mp4")
+    assert video.size() == (96, 160)
+    shown = next(video.frames([0]))
+    assert shown[:40].mean() > 150  # the left half came up
+    assert shown[56:].mean() < 30
+    assert len(read("video", tmp_path / "v.mp4", columns=Columns(positive="left"))) == 4
 
 
 def test_importers_video_cut_short_keeps_what_can_be_decoded(tmp_path):

@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 
 from sim.conventions import FRAME_RATE_HZ
-from sim.errors import BadInputError
+from sim.errors import BadInputError, one_line
+from sim.files import make_folder
 
 MAX_SECONDS = 3600.0
+SEED_DIGITS = 12
+MAX_EPISODES = 1_000_000
+"""Of one command: a year of driving."""
 PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or name of a shipped one.")]
 EnvOption = Annotated[str, typer.Option("--env", help="Gymnasium id of an environment.")]
 EnvOptionsOption = Annotated[
@@ -37,8 +41,12 @@ def parse_seeds(text: str) -> range:
     range(3, 5)
     """
     start, colon, stop = text.partition(":")
-    if not (colon and start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
-        raise BadInputError(f"seeds: expected A:B with whole numbers A < B, such as 1000:1020, got {text!r}")
+    is_whole = all(part.isascii() and part.isdecimal() and len(part) <= SEED_DIGITS for part in (start, stop))
+    if not (colon and is_whole and int(start) < int(stop)):
+        got = one_line(repr(text))
+        raise BadInputError(f"seeds: expected A:B with whole numbers A < B, such as 1000:1020, got {got}")
+    if int(stop) - int(start) > MAX_EPISODES:
+        raise BadInputError(f"seeds: expected at most {MAX_EPISODES:,} episodes, got {text}; take them in parts")
     return range(int(start), int(stop))
 
 
@@ -56,7 +64,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise BadInputError(f"{path}: expected the name of a file, got a folder; choose another place")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:

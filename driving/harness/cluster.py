@@ -17,6 +17,7 @@ from driving.rollout import one_thread
 from sim.episode_workers import Cockpit, Crew, GroupResult, Task
 from sim.episodes import EpisodePlan
 from sim.errors import BadInputError, WorkerLostError
+from sim.files import make_folder
 
 N_TRIES, N_WAITING = 4, 4
 """How often a task is given again, and how many wait for each processor of the cluster."""
@@ -95,7 +96,7 @@ def _train(training: Training, resume: bool) -> BaseException | None:
     """In a process of the cluster: one whole training, in its folder."""
     one_thread()
     try:
-        training.out.mkdir(parents=True, exist_ok=True)
+        make_folder(training.out)
         training.run(resume and training.is_begun)
     except Exception as error:
         return error

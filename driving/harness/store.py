@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.errors import BadInputError
-from sim.files import new_file
+from sim.files import make_folder, new_file
 
 STORE_NAME, CSV_NAME = "episodes.sqlite", "episodes.csv"
 STORE_VERSION = 2
@@ -86,7 +86,7 @@ class EpisodeStore:
         self.folder = folder
         path = folder / STORE_NAME
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._db = sqlite3.connect(path, timeout=30.0)
             self._db.execute("PRAGMA synchronous = FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]

@@ -49,6 +49,8 @@ MAX_ARRAY_BYTES = 1 << 28
 MAX_LABEL_GAP_S = 0.5
 MIN_TRAVEL_MPS = 5.0
 """Below this speed the velocity says little of where the camera looks."""
+MAX_TRAVEL_MPS = 200.0
+"""Beyond it a pose is wrong."""
 
 LOOKED_FOR = "segments with video.hevc, processed_log and global_pose: a segment, a route, or a chunk of routes"
 
@@ -172,9 +174,10 @@ def _gaze(pose: Path) -> list[np.ndarray]:
         return []
     # Orientations are Hamilton quaternions w, x, y, z; their inverse turns the earth's axes to forward, right, down.
     w, vector = turn[:, :1], -turn[:, 1:]
-    t = 2 * np.cross(vector, velocity)
-    local = velocity + w * t + np.cross(vector, t)
-    is_travel = np.isfinite(local).all(axis=1) & (local[:, 0] > MIN_TRAVEL_MPS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        t = 2 * np.cross(vector, velocity)
+        local = velocity + w * t + np.cross(vector, t)
+        is_travel = (np.abs(local) < MAX_TRAVEL_MPS).all(axis=1) & (local[:, 0] > MIN_TRAVEL_MPS)
     return [local[is_travel, 1:] / local[is_travel, :1]] if is_travel.any() else []
 
 
