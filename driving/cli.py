@@ -26,6 +26,7 @@ COMMANDS = {
     "attend": ("looking", "attend_", "Where policies look, side by side, on an environment or a recorded drive."),
     "insight": ("looking", "insight_", "What the neurons do while driving."),
     "circuit": ("looking", "circuit", "Draw the circuit of a policy."),
+    "serve": ("serving", "serve", "Drive, disturb and look inside in a browser."),
     "export": ("exporting", "export_", "Write a policy for other programs."),
 }
 """Module in ``driving.commands``, function and one line for each command, in the order of the help.

@@ -184,7 +184,7 @@ def compare(
         if video is None or not last:
             return
         panels = [
-            _panel(names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended)
+            panel_of(names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended)
             for name, seen in last.items()
         ]
         picture = compose(
@@ -252,7 +252,7 @@ def _area(onlookers: Mapping[str, Onlooker]) -> float | None:
     return round(sum(area.total for area in areas) / n, 5) if n else None
 
 
-def _panel(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
+def panel_of(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
     instant, core = seen.instant, policy.core
     crashed = bool(ended and log is not None and log.crashed)
     status = "driving" if log is not None else "watching"

@@ -49,7 +49,7 @@ class Driven:
                 for instant in instants if show else ():
                     picture = env.render()
                     if picture is not None and noise is not None:
-                        picture = _with_noise_of(picture, instant.frame, instant.clean_frame)
+                        picture = with_noise_of(picture, instant.frame, instant.clean_frame)
                     instant.picture = picture
 
             run = Run(env, plan, noise)
@@ -68,7 +68,7 @@ def together(streams: Mapping[str, Driven], make_env: Callable[[], LaneEnv]) -> 
     return {name: iter(stream) for name, stream in streams.items()}
 
 
-def _with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+def with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """The larger picture with the very noise that the network's small frame got, pixel by pixel."""
     size = (picture.shape[1], picture.shape[0])
     difference = noisy.astype(np.int16) - clean

@@ -193,6 +193,20 @@ class Run:
         self.log.setting = dict(self._info["setting"])
         self.log.planned_s = min(plan.seconds, self._info.get("episode_seconds_available", plan.seconds))
 
+    @property
+    def info(self) -> Info:
+        """Of the world, as it is now."""
+        return self._info
+
+    def inject(self, injection: Injection) -> None:
+        """Disturb the episode otherwise from now on."""
+        self._injection = injection
+
+    def put(self, along_road_m: float, lateral_offset_m: float = 0.0, heading_error_rad: float = 0.0) -> None:
+        """Go on from another place of the same world (``LaneEnv.place``); an episode that was over goes on too."""
+        self._frame, self._info = self.env.place(along_road_m, lateral_offset_m, heading_error_rad)
+        self.is_over, self.log.crashed, self.log.truncation = False, False, None
+
     def instant(self, i_run: int = 0) -> Instant | None:
         """What is seen now; None where the picture does not come through to the actor."""
         clean, injection, dt_s = self._frame, self._injection, self._info["dt_s"]

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NotRequired, Protocol, TypedDict, TypeVar, cast, final
+from typing import Any, ClassVar, NamedTuple, NotRequired, Protocol, TypedDict, TypeVar, cast, final
 
 import gymnasium
 import numpy as np
@@ -50,6 +50,22 @@ class Info(TypedDict):
     row: NotRequired[int]  # which row is shown,
     unseen_share: NotRequired[float]  # the share of the picture that it does not hold,
     episode_seconds_available: NotRequired[float]  # and the time from the start to its end
+
+
+class Surroundings(NamedTuple):
+    """The road from above in the car's own axes (forward, left) in metres.
+
+    Attributes:
+        lane_middle: of the own lane, (n, 2), as far as ``MAP_AHEAD_M`` and ``MAP_BEHIND_M``.
+        trail: where the car was, (m, 2), the oldest first.
+        left_edge_m, right_edge_m: from the lane's middle to the road's edges; lane_half_width_m: to the lane's.
+    """
+
+    lane_middle: np.ndarray
+    trail: np.ndarray
+    left_edge_m: float
+    right_edge_m: float
+    lane_half_width_m: float
 
 
 class Vehicle(Protocol):
@@ -241,6 +257,24 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def road_m(self) -> float:
         """Length of the episode's road, as far as a car may be put on it."""
         return self._road_here()[2]
+
+    @property
+    def along_road_m(self) -> float:
+        """Where on the episode's road the car is."""
+        return self._road_here()[1]
+
+    @final
+    def surroundings(self, spacing_m: float = 3.0) -> Surroundings:
+        """The road around the car from above, for whoever draws it."""
+        middle, left_m, right_m, half_lane_m = self._map_lines()
+        x_m, y_m, heading = self._pose()
+        turn = np.array([[math.cos(heading), math.sin(heading)], [-math.sin(heading), math.cos(heading)]])
+        middle, trail = ((np.reshape(points, (-1, 2)) - (x_m, y_m)) @ turn.T for points in (middle, list(self._trail)))
+        is_near = (middle[:, 0] > -MAP_BEHIND_M) & (middle[:, 0] < MAP_AHEAD_M) & (np.abs(middle[:, 1]) < MAP_AHEAD_M)
+        near = middle[is_near]
+        gone_m = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(near, axis=0).T))]) if len(near) else np.zeros(0)
+        kept = np.unique(np.floor(gone_m / spacing_m), return_index=True)[1]
+        return Surroundings(near[kept], trail[::4], float(np.mean(left_m)), float(np.mean(right_m)), half_lane_m)
 
     @final
     def pursuit_curvatures_per_m(self, distances_m: Sequence[float]) -> np.ndarray:

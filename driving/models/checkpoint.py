@@ -103,6 +103,11 @@ def expand(names: Sequence[str]) -> list[str]:
     return expanded
 
 
+def has_seeds(name: str) -> bool:
+    """Does a shipped name or a folder hold a policy for each of several seeds?"""
+    return bool(_seeds(_find(name)))
+
+
 def _seeds(folder: Path) -> list[int]:
     """Of the policies in folders of their own below one that was trained with several."""
     return sorted(int(path.parent.name) for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdecimal())

@@ -1,0 +1,1 @@
+"""``liquid-lane serve``: drive, disturb and look inside in a browser."""

@@ -1,0 +1,491 @@
+"""One viewer's worlds: one or two policies on the same road, instant by instant, under the viewer's hands."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from driving.attention import ATTRIBUTIONS
+from driving.attention.score import on_road_share
+from driving.compare import Seen, panel_of
+from driving.instants import with_noise_of
+from driving.models import checkpoint
+from driving.models.policy import Policy, to_tensor
+from driving.noise import noise_title
+from driving.rollout import PolicyActor
+from driving.serve.controls import Controls, Menu
+from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, compose
+from driving.video.overlay import camera_view
+from sim.conventions import FRAME_RATE_HZ
+from sim.episodes import BEYOND_SUPPORT, EpisodePlan, Instant, Run, advance
+from sim.errors import BadInputError
+from sim.injection import Injection
+
+JPEG_QUALITY = 82
+REWIND_S = 10.0
+PUSH_M = 0.7
+"""A push puts the car so far to a side, within its lane."""
+PUSH_SHARE = 0.85
+"""Of the lane's half, beyond which a push does not go."""
+RECORD_S = 60.0
+SHARE_LENGTH = 100
+"""The share on the road is a mean over so many instants."""
+MAX_CLAMP = 10.0
+
+
+class Hands:
+    """The viewer's hands between a policy and its car (``sim.episodes.Actor``): the wheel, and clamped neurons.
+
+    Attributes:
+        wheel_per_m: the viewer steers; None leaves it to the policy.
+        clamped: value by neuron of a circuit.
+        command_per_m: what the policy answered.
+    """
+
+    asks_expert = False
+
+    def __init__(self, policy: Policy) -> None:
+        self.actor = PolicyActor(policy)
+        self.frame_shape = self.actor.frame_shape
+        self.wheel_per_m: float | None = None
+        self.clamped: dict[int, float] = {}
+        self.command_per_m = 0.0
+
+    def begin(self, n_runs: int) -> None:
+        self.actor.begin(n_runs)
+
+    def act(self, instants: Sequence[Instant]) -> None:
+        for neuron, value in self.clamped.items():
+            self.actor.state[:, neuron] = value
+        self.actor.act(instants)
+        for instant in instants:
+            self.command_per_m = instant.curvature_per_m
+            if self.wheel_per_m is not None:
+                instant.curvature_per_m = self.wheel_per_m
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a car was, and what its policy remembered."""
+
+    along_road_m: float
+    lateral_offset_m: float
+    heading_error_rad: float
+    state: torch.Tensor
+
+
+class Seat:
+    """One policy in its car, with what is shown of it."""
+
+    def __init__(self, name: str, policy: Policy, controls: Controls, menu: Menu) -> None:
+        self.name, self.policy = name, policy
+        self.hands = Hands(policy)
+        self.env = controls.make_world(menu)()
+        noise = controls.make_noise()
+        self.run = Run(self.env, EpisodePlan(controls.seed, math.inf), noise)
+        self.hands.begin(1)
+        self.crashes = 0
+        self.km = 0.0
+        self.past: deque[Moment] = deque(maxlen=round(REWIND_S * FRAME_RATE_HZ))
+        self.shares: deque[float] = deque(maxlen=SHARE_LENGTH)
+        self.instant: Instant | None = None
+        self.attention: np.ndarray | None = None
+        self.crash_shown = 0
+
+    def remember(self) -> None:
+        info = self.run.info
+        self.past.append(
+            Moment(
+                self.env.along_road_m, info["lateral_offset_m"], info["heading_error_rad"],
+                self.hands.actor.state.clone(),
+            )
+        )  # fmt: skip
+
+    def put(self, along_road_m: float, offset_m: float, heading_rad: float = 0.0) -> None:
+        self.run.put(min(max(along_road_m, 0.0), self.env.road_m), offset_m, heading_rad)
+
+    def close(self) -> None:
+        self.env.close()
+
+
+class Live:
+    """What one viewer sees and does; used by one thread at a time.
+
+    Messages (``hear``) are objects with any of these keys:
+
+    ``set``     fields of ``Controls``
+    ``do``      pause, go, step, rewind, push_left, push_right, next, again, record, stop
+    ``wheel``   -1 (right) to 1 (left) of the viewer's steering wheel, or null: hands off
+    ``clamp``   [seat, neuron, value or null]
+    ``n``       number of the message, which the next picture tells back
+    """
+
+    def __init__(self, menu: Menu, controls: Controls | None = None) -> None:
+        self.menu, self.controls = menu, controls or Controls(policies=menu.policies[:1])
+        self.seats: list[Seat] = []
+        self.paused, self.heard, self.n_ticks = False, 0, 0
+        self.recording: Recording | None = None
+        self.done_recordings: dict[str, Path] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._policies: dict[str, Policy] = {}
+        self.begin()
+
+    # What the viewer does ------------------------------------------------------------------------------------
+
+    def hear(self, message: object) -> None:
+        """Do what a browser asks.
+
+        Raises:
+            BadInputError: it is no message, or asks for what there is not; nothing has changed then.
+        """
+        if not isinstance(message, dict) or not message.keys() <= {"set", "do", "wheel", "clamp", "n"}:
+            raise BadInputError("message: expected an object with set, do, wheel, clamp or n")
+        if type(message.get("n", 0)) is not int:
+            raise BadInputError("message: expected a whole number as n")
+        if "set" in message:
+            self._set(message["set"])
+        if "wheel" in message:
+            self._wheel(message["wheel"])
+        if "clamp" in message:
+            self._clamp(message["clamp"])
+        if "do" in message:
+            self._do(message["do"])
+        self.heard = message.get("n", self.heard)
+
+    def _set(self, values: object) -> None:
+        before, after = self.controls, self.controls.changed(values, self.menu)
+        self.controls = after
+        restarting = ("policies", "world", "family", "season", "weather", "seed")
+        if any(getattr(before, name) != getattr(after, name) for name in restarting):
+            try:
+                self.begin()
+            except BadInputError:  # a recording that cannot be driven: what was shown comes back
+                self.controls = before
+                self.begin()
+                raise
+            return
+        if (before.noise, before.severity) != (after.noise, after.severity):
+            noise = after.make_noise()
+            for seat in self.seats:
+                seat.run.inject(noise(after.seed) if noise else Injection())
+
+    def _wheel(self, value: object) -> None:
+        if value is not None and (type(value) not in (int, float) or not -1 <= value <= 1):  # type: ignore[operator]
+            raise BadInputError("message: expected a wheel from -1 to 1, or null")
+        for seat in self.seats:
+            if value is None:
+                seat.hands.wheel_per_m = None
+            else:
+                speed_mps = max(seat.run.info["speed_mps"], 1.0)
+                limit_per_m = min(float(seat.env.action_space.high[0]), 3.0 / speed_mps**2)  # type: ignore[attr-defined]
+                seat.hands.wheel_per_m = float(value) * limit_per_m  # type: ignore[arg-type]
+
+    def _clamp(self, asked: object) -> None:
+        if not (isinstance(asked, list) and len(asked) == 3 and all(type(k) is int for k in asked[:2])):
+            raise BadInputError("message: expected clamp as [seat, neuron, value or null]")
+        i_seat, neuron, value = asked
+        if not 0 <= i_seat < len(self.seats):
+            raise BadInputError("message: no such seat")
+        seat = self.seats[i_seat]
+        wiring = seat.policy.core.wiring
+        if wiring is None or not 0 <= neuron < wiring.n_neurons:
+            raise BadInputError("message: no such neuron of a circuit")
+        if value is None:
+            seat.hands.clamped.pop(neuron, None)
+        elif type(value) in (int, float) and abs(value) <= MAX_CLAMP:
+            seat.hands.clamped[neuron] = float(value)
+        else:
+            raise BadInputError(f"message: expected a value within {MAX_CLAMP:g} of 0, or null")
+
+    def _do(self, what: object) -> None:
+        actions = {
+            "pause": lambda: setattr(self, "paused", True),
+            "go": lambda: setattr(self, "paused", False),
+            "step": self._step,
+            "rewind": self.rewind,
+            "push_left": lambda: self.push(PUSH_M),
+            "push_right": lambda: self.push(-PUSH_M),
+            "next": lambda: self._set({"seed": min(self.controls.seed + 1, MAX_NEXT_SEED)}),
+            "again": self.begin,
+            "record": self.record,
+            "stop": self.stop_recording,
+        }
+        if not isinstance(what, str) or what not in actions:
+            raise BadInputError(f"message: do: expected one of {', '.join(actions)}")
+        actions[what]()
+
+    def _step(self) -> None:
+        self.paused = True
+        self._advance()
+
+    def push(self, left_m: float) -> None:
+        """Put every car to a side, at most to the border of its lane."""
+        for seat in self.seats:
+            info = seat.run.info
+            bound_m = PUSH_SHARE * info["lane_half_width_m"]
+            offset_m = min(max(info["lateral_offset_m"] + left_m, -bound_m), bound_m)
+            seat.put(seat.env.along_road_m, offset_m, info["heading_error_rad"])
+
+    def rewind(self) -> None:
+        """Ten seconds back, or as far as is remembered: place, direction and memory of every car."""
+        for seat in self.seats:
+            if seat.past:
+                then = seat.past[0]
+                seat.put(then.along_road_m, then.lateral_offset_m, then.heading_error_rad)
+                seat.hands.actor.state = then.state.clone()
+                seat.past.clear()
+
+    def begin(self) -> None:
+        """The road of the controls from its beginning."""
+        seats: list[Seat] = []
+        try:
+            for name in self.controls.policies:
+                if name not in self._policies:
+                    self._policies[name] = checkpoint.load(name)
+                seats.append(Seat(name, self._policies[name], self.controls, self.menu))
+        except BaseException:
+            for seat in seats:
+                seat.close()
+            raise
+        for seat in self.seats:
+            seat.close()
+        self.seats = seats
+        self._policies = {name: self._policies[name] for name in self.controls.policies}
+        self._advance()
+
+    # What the viewer sees ------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """What stays the same while a scene runs: names, wirings, the controls as they are."""
+        return {
+            "controls": {name: getattr(self.controls, name) for name in Controls.__dataclass_fields__},
+            "seats": [
+                {
+                    "name": seat.name,
+                    "title": seat.policy.core.title,
+                    "wiring": None if seat.policy.core.wiring is None else _drawn(seat.policy),
+                    "setting": seat.run.info["setting"],
+                }
+                for seat in self.seats
+            ],
+        }
+
+    def tick(self) -> tuple[dict[str, Any], list[bytes]]:
+        """One instant further (unless paused): figures, and a JPEG for each seat."""
+        started_s = time.perf_counter()
+        if not self.paused:
+            self._advance()
+        pictures, rows = [], []
+        for seat in self.seats:
+            pictures.append(cv2.imencode(".jpg", self._picture(seat)[..., ::-1], _JPEG)[1].tobytes())
+            rows.append(self._row(seat))
+        if self.recording is not None and not self.paused:
+            self._film()
+        return {
+            "tick": self.n_ticks,
+            "heard": self.heard,
+            "paused": self.paused,
+            "recording": self.recording is not None,
+            "recordings": list(self.done_recordings),
+            "work_ms": round(1000 * (time.perf_counter() - started_s), 1),
+            "seats": rows,
+        }, pictures
+
+    def _advance(self) -> None:
+        self.n_ticks += 1
+        is_over = False
+        for seat in self.seats:
+            seat.remember()
+            before_m = float(seat.run.info["distance_m"])
+            instants = advance([seat.run], seat.hands, partial(self._look, seat))
+            seat.km += max(float(seat.run.info["distance_m"]) - before_m, 0.0) / 1000
+            if instants:
+                seat.instant = instants[0]
+            if seat.run.is_over:
+                log = seat.run.log
+                if log.crashed or (log.truncation or "").startswith(BEYOND_SUPPORT):
+                    seat.crashes += 1
+                    seat.crash_shown = round(FRAME_RATE_HZ)
+                    seat.put(seat.env.along_road_m, 0.0)
+                    seat.hands.begin(1)
+                else:
+                    is_over = True
+            seat.crash_shown = max(seat.crash_shown - 1, 0)
+        if is_over:
+            self._set({"seed": (self.controls.seed + 1) % (MAX_NEXT_SEED + 1)})
+
+    def _look(self, seat: Seat, instants: Sequence[Instant]) -> None:
+        """Before the world goes on: its picture for people, and the attention map."""
+        (instant,) = instants
+        picture = seat.env.render()
+        assert picture is not None  # the worlds were made to be shown
+        if not np.array_equal(instant.frame, instant.clean_frame):
+            picture = with_noise_of(picture, instant.frame, instant.clean_frame)
+        instant.picture = picture
+        seat.attention = None
+        if self.controls.method:
+            frame = to_tensor(instant.frame[None]).float() / 255.0
+            seat.attention = ATTRIBUTIONS[self.controls.method](seat.policy, frame, instant.state_before[None]).numpy()[
+                0
+            ]
+            mask = instant.info.get("road_mask")
+            if mask is not None and (share := float(on_road_share(seat.attention, mask))) == share:
+                seat.shares.append(share)
+
+    def _picture(self, seat: Seat) -> np.ndarray:
+        assert seat.instant is not None  # a scene begins with an instant
+        picture = seat.instant.picture
+        assert picture is not None
+        if seat.attention is None:
+            return picture
+        view = np.empty_like(picture)
+        camera_view(
+            view, (0, 0, picture.shape[1], picture.shape[0]), picture, seat.attention,
+            seat.instant.info.get("road_mask"),
+        )  # fmt: skip
+        return view
+
+    def _row(self, seat: Seat) -> dict[str, Any]:
+        instant, info, core = seat.instant, seat.run.info, seat.policy.core
+        assert instant is not None
+        around = seat.env.surroundings()
+        row: dict[str, Any] = {
+            "offset_m": _number(info["lateral_offset_m"]),
+            "half_lane_m": _number(info["lane_half_width_m"]),
+            "heading_rad": _number(info["heading_error_rad"], 4),
+            "speed_mps": _number(info["speed_mps"], 1),
+            "command_per_m": _number(seat.hands.command_per_m, 5),
+            "driven_per_m": _number(info["curvature_per_m"], 5),
+            "max_per_m": _number(min(seat.policy.config.max_curvature_per_m, 0.1), 4),
+            "is_yours": seat.hands.wheel_per_m is not None,
+            "crashes": seat.crashes,
+            "km": _number(seat.km),
+            "has_crashed": seat.crash_shown > 0,
+            "road_share": _number(np.mean(seat.shares)) if seat.shares else None,
+            "states": _numbers(core.shown_state(instant.state).numpy()),
+            "clamped": {str(neuron): value for neuron, value in seat.hands.clamped.items()},
+            "above": {
+                "lane": _numbers(around.lane_middle, 1),
+                "trail": _numbers(around.trail, 1),
+                "left_m": _number(around.left_edge_m, 1),
+                "right_m": _number(around.right_edge_m, 1),
+                "half_m": _number(around.lane_half_width_m, 1),
+            },
+        }
+        if core.wiring is not None:
+            with torch.no_grad():
+                features = seat.policy.encode(to_tensor(instant.frame[None]))
+                trace = core.synapse_trace(features, instant.state.unsqueeze(0))
+            assert trace is not None
+            row["time_constants_s"] = _numbers(trace.time_constant_s[0].numpy())
+            row["currents"] = _numbers(trace.recurrent_current[0].numpy())
+            row["sensory"] = _numbers(
+                np.bincount(core.wiring.sensory[:, 1], trace.sensory_current[0].numpy(), core.wiring.n_neurons)
+            )
+        return row
+
+    # A video of what is seen ---------------------------------------------------------------------------------
+
+    def record(self) -> None:
+        """Begin to write what is seen, up to ``RECORD_S``."""
+        if self.recording is None:
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="liquid-lane-")
+            self.recording = Recording(Path(self._folder.name) / f"{time.time_ns():x}.mp4")
+
+    def stop_recording(self) -> None:
+        """End the video; it can be fetched by the name of its file."""
+        if self.recording is not None:
+            recording, self.recording = self.recording, None
+            if recording.end():
+                self.done_recordings[recording.path.stem] = recording.path
+
+    def _film(self) -> None:
+        assert self.recording is not None
+        noise = self.controls.make_noise()
+        panels = []
+        for seat in self.seats:
+            instant = seat.instant
+            assert instant is not None
+            attention = np.zeros(instant.frame.shape[:2], np.float32) if seat.attention is None else seat.attention
+            share = float(np.mean(seat.shares)) if seat.shares else None
+            seen = Seen(instant, attention, share, None)
+            panels.append(panel_of(f"{seat.name}: {seat.policy.core.title}", seat.policy, seen, seat.run.log, False))
+        picture = compose(
+            panels,
+            heading="Live" if len(panels) == 1 else "Live: the same road",
+            subtitle=f"Road {self.controls.seed}",
+            condition=noise_title(noise),
+            noisy=noise is not None,
+            time_s=self.recording.n_frames / FRAME_RATE_HZ,
+        )
+        self.recording.add(picture)
+        if self.recording.n_frames >= RECORD_S * FRAME_RATE_HZ:
+            self.stop_recording()
+
+    def close(self) -> None:
+        """End the worlds; recordings go."""
+        if self.recording is not None:
+            self.recording.end()
+            self.recording = None
+        for seat in self.seats:
+            seat.close()
+        self.seats = []
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+class Recording:
+    """A video that is being written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.n_frames = path, 0
+        self._writer = VideoWriter(path, FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX)
+        self._writer.__enter__()
+
+    def add(self, picture: np.ndarray) -> None:
+        self._writer.write(picture)
+        self.n_frames += 1
+
+    def end(self) -> bool:
+        """Finish the file; False where nothing was seen."""
+        try:
+            self._writer.__exit__(None, None, None)
+        except BadInputError:
+            return False
+        return True
+
+
+MAX_NEXT_SEED = 2999
+"""The page goes through test roads alone."""
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+
+
+def _number(value: Any, digits: int = 3) -> float:
+    return round(float(value), digits)
+
+
+def _numbers(values: np.ndarray, digits: int = 3) -> list[Any]:
+    return np.round(np.nan_to_num(np.asarray(values, float)), digits).tolist()
+
+
+def _drawn(policy: Policy) -> dict[str, Any]:
+    """A circuit as the page draws it: layers from the inputs to the motor neuron, synapses as they are traced."""
+    wiring = policy.core.wiring
+    assert wiring is not None
+    return {
+        "layers": [{"role": role, "neurons": neurons} for role, neurons in wiring.layers().items()],
+        "synapses": wiring.synapses.tolist(),
+        "n_inputs": wiring.n_inputs,
+        "n_sensory": np.bincount(wiring.sensory[:, 1], minlength=wiring.n_neurons).tolist(),
+    }
