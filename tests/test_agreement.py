@@ -21,7 +21,7 @@ def numpy_of(core, *names):
 
 def ltc_of_ncps(core, features, dt_s):
     """``ncps.torch.LTCCell``; it takes one time step for all samples, so each sample runs alone."""
-    ours, wiring = core.wiring, NcpsWiring(core.wiring.n_neurons)
+    ours, wiring = core.wiring, NcpsWiring(core.wiring.n_neurons)  # not by ``to_ncps``, which this is a witness of
     wiring.set_output_dim(ours.n_motor)
     wiring.set_input_dim(ours.n_inputs)
     places = {}

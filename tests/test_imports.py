@@ -158,7 +158,7 @@ MAY_IMPORT = {
         "sim.steering",
         "sim.video_file",
     },
-    "driving.models.wiring": set(),
+    "driving.models.wiring": {"driving.models.ncps_cells"},
     "driving.models": {"sim.conventions", "sim.files"},
     "driving.models.stepper": {"driving.models", "sim.compiled"},
     "driving.models.ltc_fast": {"driving.models.wiring", "sim.compiled"},

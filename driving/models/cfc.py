@@ -82,15 +82,14 @@ class WiredCfCConfig:
     mode: str = "default"
     wired_recurrence: bool = True
     reference_dt_s: float = 0.05
-    wiring: WiringConfig = PAPER_CIRCUIT
+    wiring: WiringConfig | Wiring = PAPER_CIRCUIT
 
     def __post_init__(self) -> None:
         if not isinstance(self.wired_recurrence, bool):
             raise BadInputError(f"wired_cfc: wired_recurrence must be true or false, got {self.wired_recurrence!r}")
-        if not self.wired_recurrence and self.wiring.kind not in ("paper", "ncp"):
-            raise BadInputError(
-                f"wired_cfc: without wired_recurrence the wiring must be paper or ncp, got {self.wiring.kind}"
-            )
+        kind = self.wiring.kind if isinstance(self.wiring, WiringConfig) else "given"
+        if not self.wired_recurrence and kind not in ("paper", "ncp"):
+            raise BadInputError(f"wired_cfc: without wired_recurrence the wiring must be paper or ncp, got {kind}")
         _check_common("wired_cfc", self.mode, self.reference_dt_s)
 
     @property

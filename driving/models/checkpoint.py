@@ -43,9 +43,16 @@ def save(policy: Policy, folder: str | os.PathLike[str], metrics: dict[str, Any]
     leaves an older checkpoint as it was. Other files in the folder stay.
 
     Raises:
-        BadInputError: the folder cannot be written, or ``metrics`` is not plain json (NaN included).
+        BadInputError: the folder cannot be written, ``metrics`` is not plain json (NaN included), or ``load`` would
+            refuse the policy: weights that are not finite, not float32, or not those of its settings.
     """
     folder = Path(folder)
+    fresh = build_policy(policy.config)
+    _check_weights(folder / WEIGHTS, policy.state_dict(), fresh.state_dict())
+    if policy.core.wiring != fresh.core.wiring:
+        raise BadInputError(
+            f"checkpoint: {folder}: the core's circuit must be that of the policy's config; put it there"
+        )
     texts = {
         CONFIG: _json({"format": CHECKPOINT_FORMAT} | policy.config.to_dict(), "config"),
         METRICS: _json(metrics or {}, "metrics"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class LTCConfig:
         initial_input_scale: initial weight of the input map on the features, which begin around 0 to 1.
         initial_readout_weight: initial weight of the readout. A motor neuron moves a few tenths around its rest;
             an output of about 1 asks for a weight of several.
-        wiring: the circuit.
+        wiring: the circuit: settings from which it is built, or itself.
     """
 
     n_substeps: int = 6
@@ -38,7 +39,7 @@ class LTCConfig:
     reference_dt_s: float = 0.05
     initial_input_scale: float = 1.0
     initial_readout_weight: float = 5.0
-    wiring: WiringConfig = PAPER_CIRCUIT
+    wiring: WiringConfig | Wiring = PAPER_CIRCUIT
 
     @property
     def n_inputs(self) -> int:
@@ -113,7 +114,9 @@ class LTC(Core):
     def __init__(self, config: LTCConfig | None = None, wiring: Wiring | None = None) -> None:
         super().__init__()
         self.config = config or LTCConfig()
-        self.wiring = wiring or build_wiring(self.config.wiring)
+        if wiring is not None:
+            self.config = dataclasses.replace(self.config, wiring=wiring)
+        self.wiring = build_wiring(self.config.wiring)
         n_sensory, n_recurrent = len(self.wiring.sensory), len(self.wiring.synapses)
         n_neurons, n_inputs, n_motor = self.wiring.n_neurons, self.wiring.n_inputs, self.wiring.n_motor
         mean_c_m = self.config.initial_c * self.config.reference_dt_s / self.config.n_substeps
@@ -166,6 +169,19 @@ class LTC(Core):
     recurrent_target: Tensor
     synapse_table: Tensor
     motor: Tensor
+
+    @classmethod
+    def from_ncps(cls, cell: Any, unit_s: float = 1.0) -> LTC:
+        """A cell of the package ``ncps``, see ``driving.models.ncps_cells.ltc_from_ncps``."""
+        from driving.models.ncps_cells import ltc_from_ncps
+
+        return ltc_from_ncps(cell, unit_s)
+
+    def to_ncps(self, unit_s: float = 1.0) -> Any:
+        """As an ``ncps.torch.LTCCell``; ``from_ncps`` undoes it."""
+        from driving.models.ncps_cells import ltc_to_ncps
+
+        return ltc_to_ncps(self, unit_s)
 
     @property
     def n_substeps(self) -> int:

@@ -18,7 +18,7 @@ from driving.models.ctrnn import CTRNNConfig, CTRNNCore
 from driving.models.encoder import ConvStack, Encoder, EncoderConfig
 from driving.models.feedforward import FeedforwardConfig, FeedforwardCore, PaperCNNEncoder, PilotNetEncoder
 from driving.models.ltc import LTC, LTCConfig
-from driving.models.wiring import PAPER_CIRCUIT, WiringConfig
+from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 
@@ -43,6 +43,7 @@ HEADS = {"shared": ("100-50-10", True), "cnn": ("1000-100", False), "pilotnet": 
 """Layers and output bias that core feedforward takes by default on each encoder; see ``FeedforwardConfig``."""
 
 CORE_PREFIX = "core_"
+GIVEN_WIRING = f"{CORE_PREFIX}wiring"
 CAR_FACTS = ("horizon", "camera_horizon", "wheelbase_m", "full_lock_rad")
 """Settings of a policy that was trained for one car."""
 CURVATURE_UNIT_PER_M = 0.02
@@ -136,6 +137,11 @@ class PolicyConfig:
         if not isinstance(core, str) or core not in CORES:
             raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {core!r}")
         expected = cls(core=core).to_dict()
+        if GIVEN_WIRING in plain:  # the circuit's own table in the place of settings to build one
+            if not any(name.startswith(f"{GIVEN_WIRING}_") for name in expected):
+                raise BadInputError(f"policy: core {core} has no wiring")
+            expected = {name: v for name, v in expected.items() if not name.startswith(f"{GIVEN_WIRING}_")}
+            expected[GIVEN_WIRING] = {}
         plain = dict.fromkeys(CAR_FACTS) | dict(plain)  # older policies were of no car in particular
         missing, unknown = sorted(expected.keys() - plain.keys()), sorted(plain.keys() - expected.keys())
         if missing or unknown:
@@ -154,11 +160,14 @@ class PolicyConfig:
 
 
 def _flat(prefix: str, config: Any) -> dict[str, Any]:
-    """Settings with the prefix before their names; those of a wiring inside with ``wiring_`` as well."""
+    """Settings with the prefix before their names; those of a wiring inside with ``wiring_`` as well, a table whole."""
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         name, value = prefix + field.name, getattr(config, field.name)
-        flat |= _flat(f"{name}_", value) if isinstance(value, WiringConfig) else {name: value}
+        if isinstance(value, WiringConfig):
+            flat |= _flat(f"{name}_", value)
+        else:
+            flat[name] = value.to_dict() if isinstance(value, Wiring) else value
     return flat
 
 
@@ -167,8 +176,12 @@ def _unflat(prefix: str, config_class: type[Any], plain: Mapping[str, Any]) -> A
     values = {}
     for field in dataclasses.fields(config_class):
         name = prefix + field.name
-        is_wiring = isinstance(field.default, WiringConfig)
-        values[field.name] = _unflat(f"{name}_", WiringConfig, plain) if is_wiring else plain[name]
+        if not isinstance(field.default, WiringConfig):
+            values[field.name] = plain[name]
+        elif name in plain:
+            values[field.name] = Wiring.from_dict(plain[name])
+        else:
+            values[field.name] = _unflat(f"{name}_", WiringConfig, plain)
     return config_class(**values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import BadInputError
+from sim.errors import BadInputError, one_line
 
 ROLES = ("motor", "command", "inter")
 
@@ -66,6 +66,25 @@ class Wiring:
         rows.setflags(write=False)
         return rows
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Wiring) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.n_inputs, self.role, self.sensory.tobytes(), self.synapses.tobytes()))
+
+    @classmethod
+    def from_ncps(cls, wiring: Any) -> Wiring:
+        """A built wiring of the package ``ncps`` (``driving.models.ncps_cells``); ``to_ncps`` undoes it."""
+        from driving.models.ncps_cells import wiring_from_ncps
+
+        return wiring_from_ncps(wiring)
+
+    def to_ncps(self) -> Any:
+        """As a wiring of the package ``ncps``."""
+        from driving.models.ncps_cells import wiring_to_ncps
+
+        return wiring_to_ncps(self)
+
     @property
     def n_neurons(self) -> int:
         """Number of neurons, the width K of the state."""
@@ -115,8 +134,13 @@ class Wiring:
     def from_dict(cls, plain: Mapping[str, Any]) -> Wiring:
         """The wiring that ``to_dict`` wrote; an unknown or missing key is a ``BadInputError``."""
         expected = {"n_inputs", "role", "sensory", "synapses"}
-        if set(plain) != expected:
-            raise BadInputError(f"wiring: expected the keys {sorted(expected)}, got {sorted(plain)}")
+        if not isinstance(plain, Mapping) or set(plain) != expected:
+            raise BadInputError(f"wiring: expected the keys {sorted(expected)}, got {one_line(sorted(plain), 80)}")
+        n_inputs, role = plain["n_inputs"], plain["role"]
+        if type(n_inputs) is not int or not 1 <= n_inputs <= MAX_INPUTS:
+            raise BadInputError(f"wiring: n_inputs must be from 1 to {MAX_INPUTS}, got {one_line(n_inputs, 40)}")
+        if not isinstance(role, list) or len(role) > MAX_NEURONS or not all(isinstance(r, str) for r in role):
+            raise BadInputError(f"wiring: role must be a list of up to {MAX_NEURONS} names")
         return cls(**plain)
 
 
@@ -218,8 +242,8 @@ PAPER_CIRCUIT = WiringConfig()
 """The published circuit, the default of every core with a wiring."""
 
 
-def build_wiring(config: WiringConfig) -> Wiring:
-    """The circuit of ``config``; the same settings always give the same synapses.
+def build_wiring(config: WiringConfig | Wiring) -> Wiring:
+    """The circuit of ``config``, which may be one itself; the same settings always give the same synapses.
 
     Neurons are ordered motor, command, inter, as in the paper's circuit. Polarities: -1 and +1 alike in a
     policy circuit, two of three excite in full and random ones, as in the package ``ncps``.
@@ -229,6 +253,8 @@ def build_wiring(config: WiringConfig) -> Wiring:
     >>> build_wiring(WiringConfig("full")).n_synapses == (32 + 19) * 19
     True
     """
+    if isinstance(config, Wiring):
+        return config
     if config.kind == "paper":
         return paper_wiring()
     rng = np.random.default_rng(config.seed)
