@@ -66,11 +66,14 @@ def spread(
             yield i, function(job)
         return
     waiting = iter(range(len(jobs)))
+    # By value: on its own ``multiprocessing`` sends every tensor inside as a file descriptor of shared memory, and a
+    # dozen networks are more than a process can be given.
+    packed = pickle.dumps(function)
     processes: dict[Connection, Any] = {}
     at_work: dict[Connection, int] = {}
     try:
         for _ in range(min(n_workers, len(jobs))):
-            here, process = start(_do_jobs, function)
+            here, process = start(_do_jobs, packed)
             processes[here] = process
             at_work[here] = next(waiting)
             here.send(jobs[at_work[here]])
@@ -96,8 +99,9 @@ def spread(
         stop(processes, processes.values(), at_once=bool(at_work))
 
 
-def _do_jobs(pipe: Any, function: Callable[[Any], Any]) -> None:
+def _do_jobs(pipe: Any, packed: bytes) -> None:
     begin_work()
+    function = pickle.loads(packed)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job = pipe.recv()

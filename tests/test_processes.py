@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 
 from sim.errors import BadInputError, WorkerLostError
 from sim.processes import spread
@@ -32,3 +33,16 @@ def test_spread_names_the_job_of_a_lost_process_in_one_line():
     with pytest.raises(WorkerLostError, match="ended by itself at job die") as error:
         list(spread(_square, [1, "die", 2], 2, lambda job: f"job {job}"))
     assert "\n" not in str(error.value)
+
+
+class _Total:
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def __call__(self, job):
+        return job + float(sum(tensor.sum() for tensor in self.tensors))
+
+
+def test_processes_take_more_tensors_than_a_process_has_descriptors():
+    total = _Total([torch.ones(2) for _ in range(1500)])
+    assert dict(spread(total, [1, 2, 3], 2)) == {0: 3001.0, 1: 3002.0, 2: 3003.0}
