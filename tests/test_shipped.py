@@ -9,13 +9,15 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
 
 import sim  # noqa: F401  (registers the environments)
+from driving.learning_curve import badness
 from driving.models import checkpoint
 from driving.rollout import rollout
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("ltc19", "lstm64", "ltc19-udacity", "lstm64-udacity")
+NAMES = ("ltc19", "lstm64", "ltc19-stages", "lstm64-stages", "ltc19-udacity", "lstm64-udacity")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,7 +44,18 @@ def test_shipped_seed_has_its_card_log_and_validation(name):
     assert name in checkpoint.expand([f"{base}@all"])
 
 
-@pytest.mark.parametrize("name", ["ltc19", "lstm64", "ltc19@0", "lstm64@0"])
+@pytest.mark.parametrize("base", ["ltc19", "lstm64"])
+def test_shipped_name_is_the_seed_in_the_middle_by_validation(base):
+    names = checkpoint.expand([f"{base}@all"])
+    folder = ROOT / "checkpoints" / base
+    figures = [json.loads((folder / name.partition("@")[2] / "metrics.json").read_text()) for name in names]
+    order = sorted(range(len(names)), key=lambda i: badness(figures[i]["closed_loop_validation"]))
+    middle = checkpoint.load(names[order[(len(order) - 1) // 2]]).state_dict()
+    assert len(names) == 5
+    assert all(torch.equal(tensor, middle[name]) for name, tensor in checkpoint.load(base).state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["ltc19", "lstm64", "ltc19@0", "lstm64@4", "ltc19-stages", "lstm64-stages"])
 def test_shipped_policy_keeps_its_lane_on_an_unseen_road(name):
     logs = rollout(
         checkpoint.load(name),
