@@ -11,7 +11,7 @@ from driving.compare import Onlooker, close, compare, heading_for
 from driving.instants import Driven, together
 from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
-from driving.report import write_report
+from driving.report import write_gallery, write_report
 from driving.rollout import timed_rollout
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, save_frame
 from sim.conventions import FRAME_RATE_HZ
@@ -90,6 +90,7 @@ def run_demo(
     }
     write_json(out / "metrics.json", figures)
     write_report(out, figures)
+    write_gallery(out, figures)
     return figures
 
 

@@ -233,7 +233,9 @@ class Run:
         executed = self._injection.execute(curvature_per_m, self.env.dt_s)
         if self._kicks is not None:
             executed += self._kicks.step(self.env.dt_s, self._info["speed_mps"])
-        self._frame, _, terminated, truncated, info = self.env.step(np.array([executed], np.float32))
+        self._frame, _, terminated, truncated, info = self.env.step(
+            np.array([executed / self.env.curvature_per_action], np.float32)
+        )
         self._info, log, dt_s = info, self.log, float(info["dt_s"])
         log.time_s.append(log.seconds + dt_s)
         log.lateral_offset_m.append(float(info["lateral_offset_m"]))

@@ -21,6 +21,7 @@ from sim.road import Road
 from sim.window import Window
 
 RENDER_VIEWS = ("camera", "birds_eye", "both")
+ACTIONS = ("curvature", "normalized")
 DISPLAY_SCALE = 3
 DISPLAY_SIZE = (FRAME_HEIGHT_PX * DISPLAY_SCALE, FRAME_WIDTH_PX * DISPLAY_SCALE)
 """Rows and columns of a picture for people."""
@@ -86,12 +87,15 @@ class LaneConfig:
         episode_seconds: after this time the episode is truncated.
         start_offset_m, start_heading_rad: the car starts this far off at most, uniformly drawn.
         render_view: what ``render`` shows: ``camera``, ``birds_eye`` or ``both``.
+        action: what an action is: ``curvature`` (1/m), or ``normalized``, -1 to 1 of the vehicle's limit, as programs
+            for reinforcement learning want it.
     """
 
     episode_seconds: float = 60.0
     start_offset_m: float = 0.2
     start_heading_rad: float = 0.02
     render_view: str = "camera"
+    action: str = "curvature"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -105,6 +109,8 @@ class LaneConfig:
                     raise BadInputError(f"expected a finite number of at least 0 for {field.name}, got {value!r}")
         if not 0 < self.episode_seconds <= 3600:
             raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
+        if self.action not in ACTIONS:
+            raise BadInputError(f"expected action of {', '.join(ACTIONS)}, got {self.action!r}")
         if self.render_view not in RENDER_VIEWS:
             raise BadInputError(f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}")
 
@@ -115,7 +121,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | | |
     | --- | --- |
     | observation | uint8 (H, W, 3), RGB camera picture; 78 x 200 in all registered worlds |
-    | action | float32 (1,), path curvature in 1/m, left positive, within the vehicle's own limits |
+    | action | float32 (1,), path curvature in 1/m, left positive, within the vehicle's limit; or a share of that |
     | reward | 1 - (offset / half lane width)^2, in [0, 1]; 0 on leaving the lane |
     | terminated | the middle of the rear axle left its lane: a crash |
     | truncated | the end of the time, or of what the world has; ``info["truncation"]`` says which |
@@ -131,6 +137,7 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         START_OPTIONS: what ``reset(options=...)`` knows.
         STREAMS: key of each cause's random stream beside the episode's seed: changing one leaves the others.
         camera, vehicle: that see and drive.
+        curvature_per_action: path curvature (1/m) that an action of 1 stands for.
         dt_s: typical length of a step.
         speed_mps, step_s: of the car in the last step, and that step's length; ``_advance`` sets them.
     """
@@ -157,7 +164,8 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.speed_mps, self.step_s = 0.0, dt_s
         self._window: Window | None = None
         self._trail: deque[tuple[float, float]] = deque(maxlen=N_TRAIL)
-        limit = vehicle.max_curvature_per_m
+        self.curvature_per_action = vehicle.max_curvature_per_m if config.action == "normalized" else 1.0
+        limit = vehicle.max_curvature_per_m / self.curvature_per_action
         self.action_space = gymnasium.spaces.Box(-limit, limit, (1,), np.float32)
         shape = (camera.height_px, camera.width_px, 3)
         self.observation_space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
@@ -284,10 +292,11 @@ class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     @final
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, Info]:  # type: ignore[override]
-        """Drive one time step with a commanded path curvature (1/m); it must be finite."""
+        """Drive one time step with a commanded path curvature (1/m), or a share of its limit; it must be finite."""
         if np.size(action) != 1 or not np.isfinite(action).all():
-            raise BadInputError(f"action: expected one finite curvature in 1/m, got {action}")
-        self._advance(float(np.asarray(action).reshape(-1)[0]))
+            what = "curvature in 1/m" if self._lane_config.action == ACTIONS[0] else "share of the limit"
+            raise BadInputError(f"action: expected one finite {what}, got {action}")
+        self._advance(float(np.asarray(action).reshape(-1)[0]) * self.curvature_per_action)
         self._time_s += self.step_s
         self._distance_m += self.speed_mps * self.step_s
         observation, info = self._observe()

@@ -36,6 +36,7 @@ def test_demo_writes_video_report_and_figures(policies, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == [
         "comparison.jpg",
         "comparison.mp4",
+        "index.html",
         "metrics.json",
         "report.html",
     ]

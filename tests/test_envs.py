@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 import sim  # noqa: F401  (registers the environments)
 from sim import drive as drive_io
 from sim.conventions import MAX_CURVATURE_PER_M
+from sim.episodes import EpisodePlan, ExpertActor, Run, drive
 from sim.errors import BadInputError
 from sim.procedural_env import ProceduralEnv
 from sim.record import record
@@ -293,3 +294,28 @@ def test_envs_circles_to_the_lane_ahead_bend_towards_its_middle(make):
     )
     np.testing.assert_allclose(on_the_left - in_the_middle, [-2 * 0.3 / 8**2, -2 * 0.3 / 16**2], rtol=0.2)
     np.testing.assert_allclose(on_the_right - in_the_middle, [2 * 0.3 / 8**2, 2 * 0.3 / 16**2], rtol=0.2)
+
+
+def test_envs_normalized_action_is_a_share_of_the_limit():
+    plain, normalized = (gymnasium.make("lane/Procedural-v0", action=a).unwrapped for a in ("curvature", "normalized"))
+    assert normalized.action_space.low == [-1]
+    assert normalized.action_space.high == [1]
+    limit = plain.vehicle.max_curvature_per_m
+    for env in (plain, normalized):
+        env.reset(seed=3)
+    for share in (0.1, -0.3, 0.0):
+        ours = plain.step(np.array([share * limit], np.float32))
+        theirs = normalized.step(np.array([share], np.float32))
+        assert (ours[0] == theirs[0]).all()
+        assert ours[4]["lateral_offset_m"] == pytest.approx(theirs[4]["lateral_offset_m"], abs=1e-6)
+    with pytest.raises(BadInputError, match="expected action of curvature, normalized, got 'torque'"):
+        gymnasium.make("lane/Procedural-v0", action="torque")
+
+
+def test_envs_normalized_action_is_nothing_to_who_drives_in_curvatures():
+    logs = []
+    for action in ("curvature", "normalized"):
+        run = Run(gymnasium.make("lane/Procedural-v0", action=action).unwrapped, EpisodePlan(4, 2.0), asks_expert=True)
+        drive([run], ExpertActor())
+        logs.append(run.log)
+    np.testing.assert_allclose(logs[0].lateral_offset_m, logs[1].lateral_offset_m, atol=1e-5)

@@ -42,6 +42,7 @@ class Noisy(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray], g
         if self.noise is not None and self.noise.kind.group in ("state", "adversary"):
             raise BadInputError(f"noise: {self.noise.name} needs the network, which is not seen here")
         self._dt_s, self._limits = dt_s, (float(action.low[0]), float(action.high[0]))
+        self._per_action = float(getattr(self.env.unwrapped, "curvature_per_action", 1.0))
         self._injection = Injection()
 
     def reset(
@@ -59,8 +60,8 @@ class Noisy(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray], g
         reward, passed_s = 0.0, 0.0
         while True:
             commanded = float(np.asarray(action).reshape(-1)[0])
-            executed = self._injection.execute(commanded, self._dt_s)
-            given = np.clip(np.array([executed], np.float32), *self._limits)
+            executed = self._injection.execute(commanded * self._per_action, self._dt_s)
+            given = np.clip(np.array([executed / self._per_action], np.float32), *self._limits)
             frame, gained, terminated, truncated, info = self.env.step(given)
             reward, passed_s = reward + float(gained), passed_s + self._step_s(info)
             if self._injection.arrives(self._step_s(info)) or terminated or truncated:

@@ -25,13 +25,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from driving.report.finding import finding
-from driving.report.page import page
+from driving.report.page import REPORT_PAGE, gallery, page
 from driving.report.words import Figures
 from sim.files import write_text
 
-__all__ = ["finding", "write_report"]
+__all__ = ["finding", "write_gallery", "write_report"]
 
-REPORT_NAME = "report.html"
+REPORT_NAME = REPORT_PAGE
+GALLERY_NAME = "index.html"
 
 
 def write_report(folder: str | Path, figures: Figures) -> Path:
@@ -42,4 +43,11 @@ def write_report(folder: str | Path, figures: Figures) -> Path:
     """
     path = Path(folder) / REPORT_NAME
     write_text(path, page(figures))
+    return path
+
+
+def write_gallery(folder: str | Path, figures: Figures) -> Path:
+    """Writes ``index.html``, what a static host shows first of ``folder``: video, finding, and links to the rest."""
+    path = Path(folder) / GALLERY_NAME
+    write_text(path, gallery(figures))
     return path

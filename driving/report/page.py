@@ -11,7 +11,7 @@ from driving.report.layout import html_page, table
 from driving.report.plots import offset_plots
 from driving.report.words import Figures, number, policy_titles
 
-VIDEO_NAME = "comparison.mp4"
+VIDEO_NAME, PICTURE_NAME, REPORT_PAGE = "comparison.mp4", "comparison.jpg", "report.html"
 
 READING = (
     "<b>Crash</b>: the car left its lane; the episode ends there. A road driven to its end is no crash.",
@@ -60,6 +60,19 @@ Bright places are where it looks.</p>
 <p class="note">Roads (seeds): {escape(_seeds(figures["seeds"]))}. At most {escape(seconds)} s an episode.
 The same figures as numbers: <code>metrics.json</code>.</p>"""
     return html_page(heading, body)
+
+
+def gallery(figures: Figures) -> str:
+    """The page that a static host shows first: what was seen, in one look."""
+    names = " and ".join(policy_titles(figures).values())
+    body = f"""<video src="{VIDEO_NAME}" poster="{PICTURE_NAME}" controls muted loop playsinline></video>
+<p class="finding">{escape(finding(figures))}</p>
+{_drive_table(figures)}
+<p><a href="{REPORT_PAGE}">The whole report</a> · <a href="{PICTURE_NAME}">a picture</a> ·
+<a href="metrics.json">all figures as numbers</a></p>
+<p class="note">Each network steers its own car from the camera picture alone; bright places are where it looks.
+Live, with noise under your hand: <code>liquid-lane serve</code>.</p>"""
+    return html_page(f"Liquid Lane: {names}", body)
 
 
 def _drive_table(figures: Figures) -> str:
