@@ -16,7 +16,7 @@ from driving.models.policy import Policy, to_tensor
 from driving.models.stepper import Stepper
 from driving.noise.adversary import Adversary
 from sim.episode_workers import Crew, GroupResult, Watcher, drive_episodes
-from sim.episodes import EpisodeLog, EpisodePlan, Instant
+from sim.episodes import Actor, EpisodeLog, EpisodePlan, Instant
 from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
 
@@ -82,7 +82,7 @@ def one_thread() -> None:
 
 
 def drive_policy(
-    policy: Policy,
+    policy: Policy | Callable[[], Actor],
     make_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
@@ -91,8 +91,9 @@ def drive_policy(
     n_workers: int = 1,
     on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> list[GroupResult]:
-    """``sim.episode_workers.drive_episodes`` with one policy at the wheel, one episode a seed."""
-    crew = Crew(make_env, partial(PolicyActor, policy), make_watcher, noise, one_thread)
+    """``sim.episode_workers.drive_episodes`` with one policy or maker of actors at the wheel, one episode a seed."""
+    make_actor = partial(PolicyActor, policy) if isinstance(policy, Policy) else policy
+    crew = Crew(make_env, make_actor, make_watcher, noise, one_thread)
     return drive_episodes(crew, [EpisodePlan(seed, seconds) for seed in seeds], n_workers, on_seconds)
 
 

@@ -272,6 +272,7 @@ MAY_IMPORT = {
         "sim.render",
         "sim.surface_class",
     },
+    "driving.others": {"driving.models", "driving.runtime", "sim.episodes"},
     "driving.examples": {"driving.models", "sim.conventions"},
     "driving.serve": {
         "driving.attention",

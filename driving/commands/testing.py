@@ -25,10 +25,13 @@ from driving.commands.arguments import (
 )
 from driving.console import note, print_table, progress_bar, shown
 from driving.models import checkpoint
+from driving.models.policy import Policy
 from driving.noise import parse_noise
+from driving.others import find_driver, unseen_noises
 from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
 from driving.train import evaluate
 from sim.drive import find_drives
+from sim.errors import BadInputError
 from sim.files import write_json
 from sim.frame_cache import cached_drive
 from sim.processes import n_cores
@@ -50,7 +53,10 @@ def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -
 
 
 def drive_(
-    policy: PolicyOption,
+    policy: Annotated[
+        str,
+        typer.Option("--policy", help="Folder of a policy, name of a shipped one, exported model, or module:factory."),
+    ],
     env: EnvOption = "lane/Procedural-v0",
     seeds: SeedsOption = "1000:1020",
     seconds: SecondsOption = 60.0,
@@ -73,7 +79,11 @@ def drive_(
             check_writable(path)
     options, variations = parse_env_options(env_option), parse_vary(vary)
     check_seconds(seconds)
-    model, disturbance, episodes = checkpoint.load(policy), parse_noise(noise), parse_seeds(seeds)
+    model, disturbance, episodes = find_driver(policy), parse_noise(noise), parse_seeds(seeds)
+    if video is not None and not isinstance(model, Policy):
+        raise BadInputError("--video: shows where a network looks, which is known of policies of this project alone")
+    if disturbance is not None and disturbance.kind.group in unseen_noises(model):
+        raise BadInputError(f"--noise: {disturbance.name} reaches into the network, which {policy} does not show")
     bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
     with bar:
         figures = drive_settings(
@@ -81,7 +91,7 @@ def drive_(
         )
     if json is not None:
         write_json(json, figures)
-    if video is not None:
+    if video is not None and isinstance(model, Policy):
         compare.attend(
             {policy: model},
             env_maker(env, options | variations[0], seconds, render=True),

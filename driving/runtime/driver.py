@@ -71,7 +71,7 @@ class Driver:
     def __init__(self, path: str | os.PathLike[str], *, horizon: float | None = None, n_threads: int = 1) -> None:
         if horizon is not None and not 0 <= horizon <= 1:
             raise ValueError(f"driver: horizon must be a share of the frame's height, 0 to 1, got {horizon!r}")
-        self._session, meta = _open(path, n_threads)
+        self._session, meta = open_model(path, n_threads)
         horizon = float(meta.get("camera_horizon", 0.5)) if horizon is None else horizon
         self.meta: dict[str, str] = meta
         self.max_curvature_per_m = float(meta["max_curvature_per_m"])
@@ -187,7 +187,7 @@ class Driver:
         return float(curvature_per_m[0]), state
 
 
-def _open(path: str | os.PathLike[str], n_threads: int) -> tuple[Any, dict[str, str]]:
+def open_model(path: str | os.PathLike[str], n_threads: int) -> tuple[Any, dict[str, str]]:
     """The session of a model and its metadata, both checked."""
     try:
         import onnxruntime
