@@ -131,6 +131,7 @@ function makeSeats() {
     const seat = { about, node, find, chosen: null, traces: about.wiring ? [] : [], accent: i ? "other" : "accent" };
     const setting = Object.values(about.setting).map(plain).join(", ");
     find("h2").textContent = `${about.name}: ${about.title}${setting ? " — " + setting : ""}`;
+    if (!about.wiring) find(".circuit").height = 190;  // units need less room than a circuit
     const which = find(".which");
     const roles = {};
     if (about.wiring) for (const layer of about.wiring.layers) for (const neuron of layer.neurons) roles[neuron] = layer.role;
