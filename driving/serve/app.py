@@ -62,7 +62,7 @@ class Server:
         menu: what there is to choose from.
         host, token: as bound; the token is needed where it is not empty.
         sweeps: pages of finished sweeps by name.
-        viewers: the worlds that run.
+        viewers: the worlds that run; n_opening: those that are being made.
     """
 
     menu: Menu
@@ -70,6 +70,7 @@ class Server:
     token: str = ""
     sweeps: dict[str, Path] = field(default_factory=dict)
     viewers: set[Live] = field(default_factory=set)
+    n_opening: int = 0
     pool: ThreadPoolExecutor | None = None
 
     def app(self) -> ASGIApp:
@@ -113,16 +114,15 @@ class Server:
 
     async def _live(self, socket: WebSocket) -> None:
         await socket.accept()
-        if len(self.viewers) >= MAX_VIEWERS:
+        if len(self.viewers) + self.n_opening >= MAX_VIEWERS:
             await socket.close(FULL, f"{MAX_VIEWERS} viewers are here already")
             return
         assert self.pool is not None  # the application has begun
-        place = object()
-        self.viewers.add(place)  # type: ignore[arg-type]  # keeps the seat while the world is made
+        self.n_opening += 1
         try:
             live = await asyncio.get_running_loop().run_in_executor(self.pool, Live, self.menu)
         finally:
-            self.viewers.discard(place)
+            self.n_opening -= 1
         self.viewers.add(live)
         try:
             await _Viewer(socket, live, self.pool).run()
@@ -175,6 +175,7 @@ class _Viewer:
         self.inbox: list[object] = []
         self.wake = asyncio.Event()
         self.faults = 0
+        self.work: asyncio.Future[Any] | None = None
 
     async def run(self) -> None:
         listening = asyncio.create_task(self._listen())
@@ -183,6 +184,8 @@ class _Viewer:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        if self.work is not None and not self.work.done():  # a thread cannot be stopped: its instant ends first
+            await asyncio.wait({self.work})
         for task in done:
             error = task.exception()
             if error is not None and not isinstance(error, (WebSocketDisconnect, RuntimeError, OSError)):
@@ -217,7 +220,8 @@ class _Viewer:
         while self.faults <= MAX_FAULTS:
             asked, self.inbox = self.inbox, []
             self.wake.clear()
-            answers, header, pictures = await loop.run_in_executor(self.pool, self._work, asked)
+            self.work = loop.run_in_executor(self.pool, self._work, asked)
+            answers, header, pictures = await asyncio.shield(self.work)
             for answer in answers:
                 await self._send({"refused": answer})
             if self.live.describe() != scene:
