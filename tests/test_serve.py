@@ -262,6 +262,11 @@ def next_picture(socket, timeout=60):
             return parsed(message)
 
 
+def is_empty(made):
+    """Is no world there or being made?"""
+    return not made.viewers and made.n_opening == 0
+
+
 def eventually(holds, seconds=20):
     """Wait until it holds; asked no further then."""
     until = time.monotonic() + seconds
@@ -326,15 +331,17 @@ def test_serve_a_page_sees_hears_and_ends(server):
         assert len(made.viewers) == 1
         (live,) = made.viewers
         assert first["seats"][0]["km"] >= 0
-        page.send(json.dumps({"do": "record"}))
         page.send(json.dumps({"do": "go"}))
+        eventually(lambda: not next_picture(page)["paused"])
+        page.send(json.dumps({"do": "record"}))
         eventually(lambda: next_picture(page)["recording"])
+        next_picture(page)  # a frame is written with each
         page.send(json.dumps({"do": "stop"}))
         eventually(lambda: next_picture(page)["recordings"])
         name = next_picture(page)["recordings"][0]
         status, body, headers = get(address, f"/recording/{name}")
         assert (status, headers["content-type"], body[4:8]) == (200, "video/mp4", b"ftyp")
-    eventually(lambda: not made.viewers)
+    eventually(lambda: is_empty(made))
     eventually(lambda: not live.seats)  # its worlds are closed
     assert get(address, f"/recording/{name}")[0] == 404
 
@@ -363,7 +370,7 @@ def test_serve_a_thousand_hostile_messages_are_answered_or_end_the_page(server, 
         except ConnectionClosed as closed:
             codes.add(closed.rcvd and closed.rcvd.code)
     assert codes <= {1008}  # sent away in order
-    eventually(lambda: not made.viewers)
+    eventually(lambda: is_empty(made))
     with viewer(address) as page:  # and the next one is served
         assert "scene" in json.loads(page.recv(timeout=60))
 
@@ -373,7 +380,7 @@ def test_serve_too_many_messages_or_too_long_ones_end_the_page(server):
     for messages in (["{}"] * 400, ["x" * 5000], ["x" * 50000]):
         with viewer(address) as page, pytest.raises(ConnectionClosed):
             talk(page, messages)
-    eventually(lambda: not made.viewers)
+    eventually(lambda: is_empty(made))
 
 
 def talk(page, messages):
@@ -400,7 +407,7 @@ def test_serve_ten_viewers_share_fairly_and_the_eleventh_waits(server, monkeypat
         with pytest.raises(ConnectionClosed) as refused, viewer(address) as eleventh:
             eleventh.recv(timeout=30)
         assert refused.value.rcvd.code == 1013
-    eventually(lambda: not made.viewers)
+    eventually(lambda: is_empty(made))
 
 
 def test_serve_packed_holds_sizes():
