@@ -32,7 +32,7 @@ def shortened(message: str, longest: int = MAX_MESSAGE) -> str:
     """A message that is too long without its middle: its place and its remedy stay.
 
     >>> shortened("seeds: got " + "9" * 5000 + "; expected A:B", 41)
-    'seeds: got 9999999 ... 999; expected A:B'
+    'seeds: got 9999999 ... 9999; expected A:B'
     """
     if len(message) <= longest:
         return message
