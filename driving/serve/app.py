@@ -214,9 +214,7 @@ class _Viewer:
 
     async def _show(self) -> None:
         loop = asyncio.get_running_loop()
-        await self._send({"scene": self.live.describe()})
-        scene = self.live.describe()
-        due_s = loop.time()
+        told, due_s = -1, loop.time()
         while self.faults <= MAX_FAULTS:
             asked, self.inbox = self.inbox, []
             self.wake.clear()
@@ -224,9 +222,9 @@ class _Viewer:
             answers, header, pictures = await asyncio.shield(self.work)
             for answer in answers:
                 await self._send({"refused": answer})
-            if self.live.describe() != scene:
-                scene = self.live.describe()
-                await self._send({"scene": scene})
+            if self.live.n_changes != told:
+                told = self.live.n_changes
+                await self._send({"scene": self.live.describe()})
             await self.socket.send_bytes(packed(header, pictures))
             due_s = max(due_s + 1.0 / FRAME_RATE_HZ, loop.time())
             if self.live.paused and not self.live.recording:

@@ -135,6 +135,7 @@ class Live:
         self.menu, self.controls = menu, controls or Controls(policies=menu.policies[:1])
         self.seats: list[Seat] = []
         self.paused, self.heard, self.n_ticks = False, 0, 0
+        self.n_changes = 0  # of what ``describe`` says
         self.recording: Recording | None = None
         self.done_recordings: dict[str, Path] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -166,6 +167,7 @@ class Live:
     def _set(self, values: object) -> None:
         before, after = self.controls, self.controls.changed(values, self.menu)
         self.controls = after
+        self.n_changes += 1
         restarting = ("policies", "world", "family", "season", "weather", "seed")
         if any(getattr(before, name) != getattr(after, name) for name in restarting):
             try:
@@ -261,6 +263,7 @@ class Live:
         for seat in self.seats:
             seat.close()
         self.seats = seats
+        self.n_changes += 1
         self._policies = {name: self._policies[name] for name in self.controls.policies}
         self._advance()
 
