@@ -8,14 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
-import matplotlib
 import numpy as np
 
 from driving.attention import Attribution
 from driving.compare import BLOCK, Onlooker
 from driving.instants import on_drive
 from driving.models.policy import Policy
+from driving.video.overlay import camera_view
 from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.files import new_file
@@ -91,7 +90,6 @@ def _log_policy(
     on_frame: Callable[[], None],
 ) -> None:
     onlooker = Onlooker(policy, method, noisy=False)
-    colours = (matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
     instants = on_drive(policy, drive, None, None, 0)
     while block := list(itertools.islice(instants, BLOCK)):
         for seen in onlooker.seen(block):
@@ -99,8 +97,10 @@ def _log_policy(
             stream.set_time(CLOCK, duration=instant.time_s)
             stream.log(f"{name}/curvature", rr.Scalars(instant.curvature_per_m))
             stream.log(f"{name}/neurons", rr.Scalars(policy.core.shown_state(instant.state).numpy()))
-            level = colours[(255 * np.clip(seen.attention, 0, 1)).astype(np.uint8)]
-            stream.log(f"{name}/attention", _jpeg(rr, cv2.addWeighted(instant.frame, 0.4, level, 0.6, 0)))
+            height_px, width_px = instant.frame.shape[:2]
+            view = np.empty_like(instant.frame)
+            camera_view(view, (0, 0, width_px, height_px), instant.frame, seen.attention)
+            stream.log(f"{name}/attention", _jpeg(rr, view))
             on_frame()
 
 

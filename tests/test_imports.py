@@ -172,6 +172,7 @@ MAY_IMPORT = {
         "driving.compare",
         "driving.instants",
         "driving.models",
+        "driving.video",
         "sim.drive",
         "sim.files",
     },
