@@ -19,6 +19,7 @@ import numpy as np
 from sim.camera import Camera
 from sim.drive import DriveMeta, VehicleFacts
 from sim.errors import BadInputError, foreign_errors
+from sim.importers.video import MAX_LABEL_GAP_S, nearest
 from sim.importers.video_frames import shown_at, video_frames
 from sim.importers.view import view
 from sim.reading import require_folder
@@ -46,7 +47,6 @@ CARS = {
 OTHER_CAR = VehicleFacts("car of another device than the data set's two", wheelbase_m=2.7, steering_ratio=15.5)
 UNIT = SteeringUnit.STEERING_WHEEL_DEG
 MAX_ARRAY_BYTES = 1 << 28
-MAX_LABEL_GAP_S = 0.5
 MIN_TRAVEL_MPS = 5.0
 """Below this speed the velocity says little of where the camera looks."""
 MAX_TRAVEL_MPS = 200.0
@@ -131,9 +131,7 @@ def _add(segment: Path, rows: Rows, vehicle: VehicleFacts) -> list[np.ndarray]:
 
 def _at(at_s: np.ndarray, t: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values interpolated at some times, and where a measurement lies near enough."""
-    after = np.clip(np.searchsorted(t, at_s), 1, len(t) - 1)
-    nearest = np.minimum(np.abs(at_s - t[after - 1]), np.abs(t[after] - at_s))
-    return np.interp(at_s, t, values), nearest <= MAX_LABEL_GAP_S
+    return np.interp(at_s, t, values), np.abs(t[nearest(t, at_s)] - at_s) <= MAX_LABEL_GAP_S
 
 
 def _log(segment: Path, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

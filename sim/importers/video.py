@@ -145,8 +145,7 @@ def _match(times_s: np.ndarray, table: LabelTable, asked: Asked) -> tuple[np.nda
     clock_s = clock_s[order]
     start_s = first if asked.columns.start_s is None else asked.columns.start_s
     at_s = times_s + start_s
-    nearest = np.abs(clock_s[_nearest(clock_s, at_s)] - at_s)
-    is_near = nearest <= MAX_LABEL_GAP_S
+    is_near = np.abs(clock_s[nearest(clock_s, at_s)] - at_s) <= MAX_LABEL_GAP_S
     labels = np.interp(at_s, clock_s, table.steering[good][order])
     known_speeds = speeds[good][order]
     speed = np.interp(at_s, clock_s, known_speeds) if np.isfinite(known_speeds).all() else np.full(len(at_s), np.nan)
@@ -157,7 +156,7 @@ def _match(times_s: np.ndarray, table: LabelTable, asked: Asked) -> tuple[np.nda
     return frame[is_near], labels[is_near], speed[is_near], how
 
 
-def _nearest(sorted_values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def nearest(sorted_values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Index of the value nearest to each."""
     after = np.clip(np.searchsorted(sorted_values, wanted), 1, max(len(sorted_values) - 1, 1))
     before = after - 1
