@@ -446,6 +446,9 @@ def test_serve_in_a_browser_by_real_clicks(server):
         eventually(lambda: page.evaluate(f"+document.body.dataset.ticks === {paused_at} + 1"), 20)
         page.locator(".seat").first.locator(".which").select_option("3")
         assert "hears" in page.inner_text(".seat .wired")
+        page.select_option("[name=noise]", "fog")
+        eventually(lambda: "noise=fog" in page.evaluate("location.href"))
+        assert page.locator(".seat").first.locator(".which").input_value() == "3"
         page.keyboard.press("Escape")
         page.click("h1")
         page.keyboard.press(" ")

@@ -249,7 +249,9 @@ function connect() {
     const message = JSON.parse(event.data);
     if (message.refused) { status.textContent = message.refused; status.classList.add("bad"); setTimeout(() => status.classList.remove("bad"), 4000); if (scene) showControls(scene.controls); }
     if (message.scene) {
-      scene = message.scene; makeSeats();
+      const isSame = scene && JSON.stringify(scene.seats) === JSON.stringify(message.scene.seats);
+      scene = message.scene;
+      if (!isSame) makeSeats();  // else the neuron that was chosen stays chosen
       if (isFirst) {
         isFirst = false; retries = 0; status.classList.remove("bad");
         const wanted = controlsOfAddress();
