@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from driving.attention import Attribution
+from driving.attention import Attribution, occlusion
 from driving.attention.score import map_similarity, on_road_share, road_area_share
 from driving.attention.soundness import UNTRAINED_SEEDS
 from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
+from driving.others import ExportedNetwork, driver_of
 from driving.video import (
     HEIGHT_PX,
     MAX_PANELS,
@@ -114,9 +115,12 @@ class Seen:
 class Onlooker:
     """Computes maps and scores of what one network sees, a block of instants at a time."""
 
-    def __init__(self, policy: Policy, method: Attribution, noisy: bool) -> None:
-        self.policy, self.method, self.noisy = policy, method, noisy
-        self.untrained = [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS]
+    def __init__(self, policy: Policy | ExportedNetwork, method: Attribution, noisy: bool) -> None:
+        self.policy, self.noisy = policy, noisy
+        self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method  # of exported ones: occlusion
+        self.untrained = (
+            [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS] if isinstance(policy, Policy) else []
+        )
         self.tally = AttentionTally()
 
     def seen(self, instants: Sequence[Instant]) -> list[Seen]:
@@ -144,8 +148,8 @@ class Onlooker:
                 tally.area.add(float(road_area_share(mask)))
                 tally.shares.append(float(on_road_share(maps[i], mask)))
                 tally.on_road.add(tally.shares[-1])
-                shares = [on_road_share(other[i], mask) for other in untrained]
-                tally.untrained_on_road.add(float(np.mean(shares)))
+                if untrained:
+                    tally.untrained_on_road.add(float(np.mean([on_road_share(other[i], mask) for other in untrained])))
             scored.append(Seen(instant, maps[i], tally.on_road.value, tally.untrained_on_road.value))
         return scored
 
@@ -155,9 +159,9 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return to_tensor(np.stack(frames)).float() / 255.0
 
 
-def titles(policies: Mapping[str, Policy]) -> dict[str, str]:
+def titles(policies: Mapping[str, Policy | ExportedNetwork]) -> dict[str, str]:
     """What each policy is called over its panel: its kind, after its name where two are of one kind."""
-    kinds = {name: policy.core.title for name, policy in policies.items()}
+    kinds = {name: p.core.title if isinstance(p, Policy) else p.title for name, p in policies.items()}
     alike = len(set(kinds.values())) < len(kinds)
     return {name: f"{Path(name).name}: {kind}" if alike else kind for name, kind in kinds.items()}
 
@@ -252,22 +256,20 @@ def _area(onlookers: Mapping[str, Onlooker]) -> float | None:
     return round(sum(area.total for area in areas) / n, 5) if n else None
 
 
-def panel_of(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
-    instant, core = seen.instant, policy.core
+def panel_of(title: str, policy: Policy | ExportedNetwork, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
+    """What a video shows of one network at an instant; its neurons where they are known."""
+    instant = seen.instant
     crashed = bool(ended and log is not None and log.crashed)
     status = "driving" if log is not None else "watching"
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
-    strengths = core.synapse_strengths
-    with torch.no_grad():
-        frame = to_tensor(instant.frame[None])
-        trace = core.synapse_trace(policy.encode(frame), instant.state.unsqueeze(0)) if core.wiring else None
+    limit_per_m = policy.config.max_curvature_per_m if isinstance(policy, Policy) else policy.max_curvature_per_m
     return Panel(
         title=title,
         picture=instant.frame if instant.picture is None else instant.picture,
         attention=seen.attention,
         curvature_per_m=instant.curvature_per_m,
-        max_curvature_per_m=min(policy.config.max_curvature_per_m, MAX_CURVATURE_PER_M / 2),
+        max_curvature_per_m=min(limit_per_m, MAX_CURVATURE_PER_M / 2),
         reference_curvature_per_m=instant.reference_curvature_per_m,
         on_road_share=seen.on_road_share,
         untrained_on_road_share=seen.untrained_on_road_share,
@@ -275,12 +277,24 @@ def panel_of(title: str, policy: Policy, seen: Seen, log: EpisodeLog | None, end
         lane_half_width_m=instant.info.get("lane_half_width_m"),
         status=status,
         crashed=crashed,
-        neurons=core.shown_state(instant.state).numpy(),
-        wiring=core.wiring,
-        strengths=None if strengths is None else strengths.detach().numpy(),
-        time_constants_s=None if trace is None else trace.time_constant_s[0].numpy(),
         road_mask=instant.info.get("road_mask"),
+        **(_inside(policy, instant) if isinstance(policy, Policy) else {}),
     )
+
+
+def _inside(policy: Policy, instant: Instant) -> dict[str, Any]:
+    """The fields of a panel that show what goes on in a policy's core."""
+    core = policy.core
+    strengths = core.synapse_strengths
+    with torch.no_grad():
+        frame = to_tensor(instant.frame[None])
+        trace = core.synapse_trace(policy.encode(frame), instant.state.unsqueeze(0)) if core.wiring else None
+    return {
+        "neurons": core.shown_state(instant.state).numpy(),
+        "wiring": core.wiring,
+        "strengths": None if strengths is None else strengths.detach().numpy(),
+        "time_constants_s": None if trace is None else trace.time_constant_s[0].numpy(),
+    }
 
 
 def heading_for(n_policies: int) -> str:
@@ -290,7 +304,7 @@ def heading_for(n_policies: int) -> str:
 
 
 def attend(
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Policy | ExportedNetwork],
     source: Drive | Callable[[], LaneEnv],
     method: Attribution,
     noise: Noise | None = None,
@@ -306,7 +320,7 @@ def attend(
     """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
 
     Args:
-        policies: by name; one to four for a video.
+        policies: by name; one to four for a video. An exported model can be looked at from outside, by ``occlusion``.
         source: a drive, or a maker of environments (``render_mode="rgb_array"`` for the video).
         method: attribution, the same for every policy.
         noise: what the policies see; the similarity compares each map with that of the clean frame.
@@ -321,22 +335,28 @@ def attend(
         The keys of ``liquid-lane attend --json``.
 
     Raises:
-        BadInputError: no policy, more than four for a video, or no positive time.
+        BadInputError: no policy, more than four for a video, no positive time, or a method that needs to look into
+            a network that is exported.
     """
     if not policies:
         raise BadInputError("attend: expected at least one policy, got none; name them with --policies")
     if video_path is not None and len(policies) > MAX_PANELS:
         raise BadInputError(f"attend: a video shows up to {MAX_PANELS} policies, got {len(policies)}")
+    hidden = [name for name, policy in policies.items() if not isinstance(policy, Policy)]
+    if hidden and method is not occlusion:
+        raise BadInputError(f"attend: {hidden[0]} can be looked at from outside only; use --method occlusion")
     if seconds is not None and not seconds > 0:
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
     if frame_rate_hz is None:
         frame_rate_hz = 1.0 / float(np.median(source.dt_s())) if isinstance(source, Drive) else FRAME_RATE_HZ
     driven: dict[str, Driven] | None = None
     if isinstance(source, Drive):
-        streams = {name: on_drive(policy, source, seconds, noise, seed) for name, policy in policies.items()}
+        streams = {name: on_drive(driver_of(policy), source, seconds, noise, seed) for name, policy in policies.items()}
     else:
         show, limit_s = video_path is not None, seconds or 60.0
-        driven = {name: Driven(policy, source, seed, limit_s, noise, show) for name, policy in policies.items()}
+        driven = {
+            name: Driven(driver_of(policy), source, seed, limit_s, noise, show) for name, policy in policies.items()
+        }
         streams = together(driven, source)
     if from_s > 0:
         streams = {name: dropwhile(lambda i: i.time_s < from_s - 1e-6, stream) for name, stream in streams.items()}

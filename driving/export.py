@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from driving.models.policy import CAR_FACTS, Policy
-from driving.runtime.driver import EXPORT_FORMAT, MODEL_FILE
+from driving.runtime.driver import EXPORT_FORMAT, MODEL_FILE, open_session
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
@@ -32,8 +32,16 @@ are off by up to 1e-5 at a neuron with steep synapses, and their difference woul
 """
 TORCH_FILE, META_FILE = "policy.pt2", "policy.json"
 FORMATS = {"onnx": MODEL_FILE, "torch": TORCH_FILE}
-INPUTS, OUTPUTS = ("frame", "state", "dt_s"), ("curvature_per_m", "new_state")
+DESCRIPTIONS = {
+    "frame": "uint8 (B, height_px, width_px, 3), RGB",
+    "state": "float32 (B, S), what it remembers: initial_state at first, then the last new_state",
+    "dt_s": "float32 (B,), seconds since the frame before, above 0",
+    "curvature_per_m": "float32 (B,), path curvature in 1/m, left positive, within max_curvature_per_m",
+    "new_state": "float32 (B, S), what it remembers now",
+}
+INPUTS, OUTPUTS = tuple(DESCRIPTIONS)[:3], tuple(DESCRIPTIONS)[3:]
 N_CHECKED_FRAMES = 16
+BATCH_AXIS = "batch"
 
 
 class PolicyStep(nn.Module):
@@ -110,8 +118,7 @@ def metadata(policy: Policy, name: str) -> dict[str, Any]:
         "core": config.core,
         "liquid_lane": importlib.metadata.version("liquid-lane"),
         "opset": OPSET,
-        "frame": "uint8 (B, height_px, width_px, 3), RGB",
-        "curvature_per_m": "float32 (B,), path curvature in 1/m, left positive",
+        **{name: text for name, text in DESCRIPTIONS.items() if name != "dt_s"},
         "height_px": config.height_px,
         "width_px": config.width_px,
         "horizon": round((camera.horizon_v_px + 0.5) / config.height_px, 6)
@@ -148,12 +155,7 @@ def difference(policy: Policy, step: Any, frames: Iterable[np.ndarray], dt_s: It
 
 def onnx_step(model: bytes | str) -> Any:
     """An ONNX model, as bytes or path, as a function of arrays (frame, state, dt_s); one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     return lambda *arrays: session.run(list(OUTPUTS), dict(zip(INPUTS, arrays, strict=True)))
 
 
@@ -196,10 +198,31 @@ def _onnx(program: Any, meta: dict[str, Any]) -> bytes:
         program, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, verbose=False
     )
     model = written.model_proto
+    _tidy(model)
+    model.producer_name, model.producer_version = "liquid-lane", meta["liquid_lane"]
+    model.doc_string = f"{meta['policy']}: a camera picture and a memory in, the curvature of the path out"
+    for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = DESCRIPTIONS[value.name]
     for key, value in meta.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value if isinstance(value, str) else json.dumps(value)
     return bytes(model.SerializeToString())
+
+
+def _tidy(model: Any) -> None:
+    """Name the free axis, and take out what the exporter notes of the machine: places in its source files."""
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+    free = {
+        dim.dim_param
+        for given in model.graph.input
+        for dim in given.type.tensor_type.shape.dim
+        if dim.HasField("dim_param")
+    }
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in free:
+                dim.dim_param = BATCH_AXIS
 
 
 def _var_mean_by_axis(

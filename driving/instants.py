@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from driving.data import policy_frames
-from driving.models.policy import Policy
 from driving.noise import Noise
-from driving.rollout import PolicyActor
+from driving.rollout import PolicyOrActor, actor_maker, frame_shape
 from sim.drive import Drive
 from sim.episode_workers import check_size
 from sim.episodes import EpisodeLog, EpisodePlan, Instant, Run, advance
@@ -28,7 +27,7 @@ class Driven:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: PolicyOrActor,
         make_env: Callable[[], LaneEnv],
         seed: int,
         seconds: float,
@@ -41,7 +40,7 @@ class Driven:
     def __iter__(self) -> Iterator[Instant]:
         """``show``: with a larger picture for people."""
         policy, make_env, plan, noise, show = self._arguments
-        actor = PolicyActor(policy)
+        actor = actor_maker(policy)()
         with contextlib.closing(make_env()) as env:
             check_size(actor.frame_shape, env)
 
@@ -76,10 +75,12 @@ def with_noise_of(picture: np.ndarray, noisy: np.ndarray, clean: np.ndarray) -> 
     return np.clip(picture + larger, 0, 255).astype(np.uint8)
 
 
-def on_drive(policy: Policy, drive: Drive, seconds: float | None, noise: Noise | None, seed: int) -> Iterator[Instant]:
+def on_drive(
+    policy: PolicyOrActor, drive: Drive, seconds: float | None, noise: Noise | None, seed: int
+) -> Iterator[Instant]:
     """The policy sees a recorded drive, open loop; the state is carried along and begins anew at a gap."""
-    actor = PolicyActor(policy)
-    size = (policy.config.height_px, policy.config.width_px)
+    actor = actor_maker(policy)()
+    size = frame_shape(policy)[:2]
     frames, dt_s = policy_frames(drive, *size), drive.dt_s()
     injection = noise(seed) if noise else Injection()
     known = set(drive.mask_rows().tolist())

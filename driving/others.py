@@ -1,7 +1,7 @@
-"""Drivers that are no policy of this project, for its closed loop: exported models, and anybody's own Python.
+"""Drivers that are no policy of this project, for its harness: exported models, and anybody's own Python.
 
-``drive --policy exported/mine`` takes what ``export`` wrote as ONNX; ``drive --policy module:factory`` calls
-``factory()`` of an importable module in every process that drives. It returns an actor (``sim.episodes.Actor``) with
+``--policy exported/mine`` takes what ``export`` wrote as ONNX; ``--policy module:factory`` calls ``factory()`` of an
+importable module in every process that drives. It returns an actor (``sim.episodes.Actor``) with
 
 ``frame_shape``  (H, W, 3) of the frames that it takes; the worlds have 78 x 200
 ``asks_expert``  False
@@ -12,23 +12,93 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from driving.models import checkpoint
 from driving.models.policy import Policy
+from driving.rollout import PolicyOrActor
 from driving.runtime.driver import MODEL_FILE, open_model
-from sim.episodes import Actor, Instant
+from sim.episodes import Actor, Instant, remembered
 from sim.errors import BadInputError, one_line
 
-MakeActor = Callable[[], Actor]
+_PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Other:
+    """A driver that is no policy; called, it makes an actor.
+
+    Attributes:
+        make: of actors.
+        digest: of the model's file, or of the module's source, 16 hexadecimal digits. What a module imports does not
+            count.
+        unseen: groups of noises that reach into a network where this driver hides it.
+        model: file of an exported model.
+    """
+
+    make: Callable[[], Actor]
+    digest: str
+    unseen: tuple[str, ...]
+    model: Path | None = field(default=None)
+
+    def __call__(self) -> Actor:
+        return self.make()
+
+
+class ExportedNetwork(nn.Module):
+    """An exported model as far as it can be looked at from outside: ``step`` as ``Policy`` has it, no gradient.
+
+    Raises:
+        BadInputError: no such file, or no policy of this project's export format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            self._session, self.meta = open_model(path, 1)
+        except (ValueError, ImportError) as error:
+            raise BadInputError(str(error)) from None
+        self.title = f"{self.meta['policy']} as ONNX"
+        self.frame_shape = (int(self.meta["height_px"]), int(self.meta["width_px"]), 3)
+        self.max_curvature_per_m = float(self.meta["max_curvature_per_m"])
+        self._first_state = torch.tensor(json.loads(self.meta["initial_state"]), dtype=torch.float32)
+
+    def __deepcopy__(self, memo: Any) -> ExportedNetwork:
+        return self  # nothing in it changes
+
+    def initial_state(self, batch: int) -> Tensor:
+        """(B, S)."""
+        return self._first_state.expand(batch, -1).clone()
+
+    def run(self, frames: np.ndarray, state: Tensor, dt_s: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """uint8 (B, H, W, 3), (B, S), (B,) -> curvature (B,) in 1/m, finite and within the limit, and new state."""
+        inputs = {"frame": frames, "state": state.numpy(), "dt_s": np.asarray(dt_s, np.float32)}
+        curvature, new_state = self._session.run(["curvature_per_m", "new_state"], inputs)
+        limit = self.max_curvature_per_m
+        return np.clip(np.nan_to_num(curvature, nan=0.0), -limit, limit), torch.from_numpy(new_state)
+
+    def step(self, frame: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (B, 3, H, W), uint8 or float in [0, 1]: floats are rounded to 256 levels."""
+        if frame.dtype != torch.uint8:
+            frame = (255 * frame).round().clamp(0, 255).to(torch.uint8)
+        frames = np.ascontiguousarray(frame.movedim(-3, -1).numpy(force=True))
+        curvature, new_state = self.run(frames, state.detach(), dt_s.numpy(force=True))
+        return torch.from_numpy(curvature), new_state
 
 
 class OnnxActor:
@@ -36,33 +106,23 @@ class OnnxActor:
 
     asks_expert = False
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._session, meta = open_model(path, 1)
-        except (ValueError, ImportError) as error:
-            raise BadInputError(str(error)) from None
-        self.frame_shape = (int(meta["height_px"]), int(meta["width_px"]), 3)
-        self._limit_per_m = float(meta["max_curvature_per_m"])
-        self._initial = np.asarray(json.loads(meta["initial_state"]), np.float32)
-        self.state = self._initial[None]
+    def __init__(self, model: Path | ExportedNetwork) -> None:
+        self._network = model if isinstance(model, ExportedNetwork) else ExportedNetwork(model)
+        self.frame_shape = self._network.frame_shape
+        self.state = self._network.initial_state(0)
 
     def begin(self, n_runs: int) -> None:
-        self.state = np.repeat(self._initial[None], n_runs, axis=0)
+        self.state = self._network.initial_state(n_runs)
 
     def act(self, instants: Sequence[Instant]) -> None:
         runs = [instant.i_run for instant in instants]
-        state = self.state[runs]
+        before = remembered(instants, self.state[runs])
+        frames, dt_s = np.stack([instant.frame for instant in instants]), [instant.dt_s for instant in instants]
+        commands, after = self._network.run(frames, before, np.array(dt_s))
+        self.state[runs] = after
         for k, instant in enumerate(instants):
-            if instant.injection is not None:
-                state[k] = instant.injection.remember(state[k], instant.info["dt_s"])
-        inputs = {
-            "frame": np.stack([instant.frame for instant in instants]),
-            "state": state,
-            "dt_s": np.array([instant.dt_s for instant in instants], np.float32),
-        }
-        commands, self.state[runs] = self._session.run(["curvature_per_m", "new_state"], inputs)
-        for instant, command in zip(instants, commands.reshape(-1), strict=True):
-            instant.curvature_per_m = _safe(float(command), self._limit_per_m)
+            instant.curvature_per_m = float(commands[k])
+            instant.state_before, instant.state = before[k], after[k]
 
 
 class _Checked:
@@ -83,10 +143,6 @@ class _Checked:
                 raise BadInputError(f"{self._name}: expected a finite curvature_per_m, got {one_line(repr(value), 40)}")
 
 
-def _safe(command: float, limit: float) -> float:
-    return min(max(command, -limit), limit) if math.isfinite(command) else 0.0
-
-
 def _make(name: str) -> Actor:
     module, _, factory = name.partition(":")
     try:
@@ -99,27 +155,71 @@ def _make(name: str) -> Actor:
     return _Checked(name, actor)
 
 
-def unseen_noises(driver: Policy | MakeActor) -> tuple[str, ...]:
-    """Groups of noises that need to look into a network where this driver hides it."""
-    if isinstance(driver, Policy):
-        return ()
-    is_exported = isinstance(driver, partial) and driver.func is OnnxActor
-    return ("adversary",) if is_exported else ("adversary", "state")
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-def find_driver(name: str) -> Policy | MakeActor:
+def _source(name: str) -> bytes:
+    """Of a module that has been imported; nothing of one that was not written in Python."""
+    try:
+        return inspect.getsource(sys.modules[name.partition(":")[0]]).encode()
+    except (OSError, TypeError):
+        return b""
+
+
+def is_exported(name: str) -> bool:
+    """Is it the name of an exported model, a file or the folder of one?"""
+    path = Path(name)
+    return path.suffix == ".onnx" or ((path / MODEL_FILE).is_file() and not (path / checkpoint.CONFIG).is_file())
+
+
+def find_driver(name: str) -> Policy | Other:
     """Who drives by name: a policy, an exported model (a folder or file), or ``module:factory``.
 
     Raises:
         BadInputError: nothing of these, or it cannot be made; it is made once to see.
     """
     path = Path(name)
-    is_model = path.suffix == ".onnx" or ((path / MODEL_FILE).is_file() and not (path / checkpoint.CONFIG).is_file())
-    if is_model:
-        make: MakeActor = partial(OnnxActor, path)
-    elif re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) and not path.exists():
-        make = partial(_make, name)
-    else:
-        return checkpoint.load(name)
-    make()
-    return make
+    if is_exported(name):
+        make = partial(OnnxActor, path)
+        make()
+        file = path / MODEL_FILE if path.is_dir() else path
+        return Other(make, _digest(file.read_bytes()), ("adversary",), path)
+    if _PYTHON.fullmatch(name) and not path.exists():
+        _make(name)
+        return Other(partial(_make, name), _digest(name.encode() + _source(name)), ("adversary", "state"))
+    return checkpoint.load(name)
+
+
+def find_drivers(names: Iterable[str]) -> dict[str, Policy | Other]:
+    """``find_driver`` by name; ``NAME@all`` is all seeds of ``NAME``."""
+    return {name: find_driver(name) for name in checkpoint.expand(list(names))}
+
+
+def find_network(name: str) -> Policy | ExportedNetwork:
+    """A network that can be looked at: a policy, or, from outside, an exported model.
+
+    Raises:
+        BadInputError: as ``find_driver``, or somebody's own Python, whose memory nobody knows.
+    """
+    if is_exported(name):
+        return ExportedNetwork(Path(name))
+    if _PYTHON.fullmatch(name) and not Path(name).exists():
+        raise BadInputError(
+            f"{name}: shows its command, not its memory, so nobody can say where it looks; export it as ONNX with the "
+            "inputs and outputs of liquid-lane export"
+        )
+    return checkpoint.load(name)
+
+
+def driver_of(network: Policy | ExportedNetwork) -> PolicyOrActor:
+    """Who drives with a network."""
+    return network if isinstance(network, Policy) else partial(OnnxActor, network)
+
+
+def check_seen(drivers: Mapping[str, Policy | Other], groups: Iterable[str]) -> None:
+    """``BadInputError`` if a noise of one of these groups reaches into a network that a driver hides."""
+    wanted = set(groups)
+    for name, driver in drivers.items():
+        if isinstance(driver, Other) and (hidden := wanted.intersection(driver.unseen)):
+            raise BadInputError(f"noise: {', '.join(sorted(hidden))} reaches into the network, which {name} hides")

@@ -16,9 +16,13 @@ from driving.models.policy import Policy, to_tensor
 from driving.models.stepper import Stepper
 from driving.noise.adversary import Adversary
 from sim.episode_workers import Crew, GroupResult, Watcher, drive_episodes
-from sim.episodes import Actor, EpisodeLog, EpisodePlan, Instant
+from sim.episodes import Actor, EpisodeLog, EpisodePlan, Instant, remembered
+from sim.errors import BadInputError
 from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
+
+PolicyOrActor = Policy | Callable[[], Actor]
+"""Who drives: a policy, or a maker of actors."""
 
 
 class PolicyActor:
@@ -40,10 +44,7 @@ class PolicyActor:
 
     def act(self, instants: Sequence[Instant]) -> None:
         runs = [instant.i_run for instant in instants]
-        before = self.state[runs]  # a copy
-        for k, instant in enumerate(instants):
-            if instant.injection is not None:
-                before[k] = instant.injection.remember(before[k], instant.info["dt_s"])
+        before = remembered(instants, self.state[runs])  # of a copy
         dt_s = np.array([instant.dt_s for instant in instants], np.float32)
         self._attack(instants, before, dt_s)
         commands, after = self._stepper.step(np.stack([i.frame for i in instants]), before, dt_s)
@@ -71,9 +72,23 @@ class PolicyActor:
                 instant.frame = np.ascontiguousarray(frame)
 
 
-def frame_shape(policy: Policy) -> tuple[int, int, int]:
-    """(H, W, 3) of the frames that it takes."""
-    return policy.config.height_px, policy.config.width_px, 3
+def actor_maker(driver: PolicyOrActor) -> Callable[[], Actor]:
+    """Makes the actor of a policy, in any process."""
+    return partial(PolicyActor, driver) if isinstance(driver, Policy) else driver
+
+
+def frame_shape(driver: PolicyOrActor) -> tuple[int, int, int]:
+    """(H, W, 3) of the frames that it takes.
+
+    Raises:
+        BadInputError: an actor that takes frames of any size.
+    """
+    if isinstance(driver, Policy):
+        return driver.config.height_px, driver.config.width_px, 3
+    shape = driver().frame_shape
+    if shape is None or len(shape) != 3:
+        raise BadInputError(f"driver: expected an actor with a frame_shape (H, W, 3), got {shape}")
+    return shape[0], shape[1], shape[2]
 
 
 def one_thread() -> None:
@@ -82,7 +97,7 @@ def one_thread() -> None:
 
 
 def drive_policy(
-    policy: Policy | Callable[[], Actor],
+    policy: PolicyOrActor,
     make_env: Callable[[], LaneEnv],
     seeds: Sequence[int],
     seconds: float,
@@ -92,8 +107,7 @@ def drive_policy(
     on_seconds: Callable[[float], None] = lambda seconds: None,
 ) -> list[GroupResult]:
     """``sim.episode_workers.drive_episodes`` with one policy or maker of actors at the wheel, one episode a seed."""
-    make_actor = partial(PolicyActor, policy) if isinstance(policy, Policy) else policy
-    crew = Crew(make_env, make_actor, make_watcher, noise, one_thread)
+    crew = Crew(make_env, actor_maker(policy), make_watcher, noise, one_thread)
     return drive_episodes(crew, [EpisodePlan(seed, seconds) for seed in seeds], n_workers, on_seconds)
 
 

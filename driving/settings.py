@@ -13,9 +13,8 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 import sim  # noqa: F401  (registers the environments)
-from driving.models.policy import Policy
-from driving.rollout import rollout, summarise, totals
-from sim.episodes import Actor, EpisodeLog
+from driving.rollout import PolicyOrActor, rollout, summarise, totals
+from sim.episodes import EpisodeLog
 from sim.errors import BadInputError
 from sim.injection import MakeInjection
 from sim.lane_env import LaneEnv
@@ -120,7 +119,7 @@ def env_maker(env_id: str, options: Mapping[str, Any], seconds: float, render: b
 
 
 def drive_settings(
-    policy: Policy | Callable[[], Actor],
+    policy: PolicyOrActor,
     env_id: str,
     options: Mapping[str, Any],
     variations: Sequence[Mapping[str, Any]],

@@ -18,16 +18,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from driving.data import AugmentConfig, Windows, policy_frames
+from driving.data import AugmentConfig, Windows
 from driving.learning_curve import DRIVING, LearningCurve, Validation, badness
 from driving.models import checkpoint
 from driving.models.policy import CURVATURE_UNIT_PER_M, Policy, to_tensor
 from driving.models.resume import RESUME_NAME, Progress, load_resume, save_resume
-from sim.conventions import steering_wheel_angle_from_curvature
+from driving.open_loop import evaluate
 from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.files import new_file
-from sim.frame_cache import release
 
 CPU = torch.device("cpu")
 LR_CORE, LR_OTHER_CORES = {"ltc": 2e-2}, 3e-3
@@ -402,51 +401,3 @@ def _validated(policy: Policy, closed_loop: Validation, curve: LearningCurve, ou
         "validation_km": figures["km"],
         "validation_offset_m": figures["mean_abs_lateral_offset_m"],
     }
-
-
-@torch.no_grad()
-def predict(policy: Policy, drive: Drive, chunk: int = 64) -> np.ndarray:
-    """Open loop: the curvature (T,) on a drive's frames, the state carried along and reset at gaps."""
-    policy.eval()
-    frames, dt_s = policy_frames(drive, policy.config.height_px, policy.config.width_px), drive.dt_s()
-    predicted = np.empty(len(drive), np.float32)
-    for segment in drive.segments():
-        state = policy.initial_state(1)
-        for start in range(segment.start, segment.stop, chunk):
-            rows = slice(start, min(start + chunk, segment.stop))
-            times = torch.from_numpy(dt_s[rows].astype(np.float32))[None]
-            curvature, state = policy(to_tensor(np.array(frames[rows]))[None], state, times)
-            predicted[rows] = curvature[0].numpy()
-            release(frames)
-    return predicted
-
-
-def evaluate(policy: Policy, drives: Sequence[Drive]) -> dict[str, Any]:
-    """Open-loop errors over all frames of the drives; keys as ``liquid-lane test`` writes them.
-
-    ``rmse_steering_wheel_rad`` is there only where every drive's vehicle has a known steering ratio.
-    """
-    if not drives:
-        raise BadInputError("test: expected at least one drive, got none; name them with --data")
-    predicted, recorded = [predict(policy, drive) for drive in drives], [d.curvature_per_m for d in drives]
-    guess, truth = np.concatenate(predicted), np.concatenate(recorded)
-    errors = {"curvature_per_m": (guess, truth)}
-    known = [
-        (vehicle.wheelbase_m, vehicle.steering_ratio)
-        for vehicle in (drive.meta.vehicle for drive in drives)
-        if vehicle.wheelbase_m is not None and vehicle.steering_ratio is not None
-    ]
-    if len(known) == len(drives):
-        wheel = [
-            np.concatenate([steering_wheel_angle_from_curvature(k, *car) for k, car in zip(curves, known, strict=True)])
-            for curves in (predicted, recorded)
-        ]
-        errors["steering_wheel_rad"] = (wheel[0], wheel[1])
-    figures: dict[str, Any] = {}
-    for unit, (given, wanted) in errors.items():
-        figures[f"rmse_{unit}"] = float(np.sqrt(np.mean((given - wanted) ** 2)))
-        figures[f"zero_rmse_{unit}"] = float(np.sqrt(np.mean(wanted**2)))
-    both_vary = guess.std() > 0 and truth.std() > 0
-    figures["correlation"] = float(np.corrcoef(guess, truth)[0, 1]) if both_vary else None
-    figures["n_frames"] = len(truth)
-    return figures

@@ -136,6 +136,14 @@ class Instant:
     picture: np.ndarray | None = None
 
 
+def remembered(instants: Sequence[Instant], states: Any) -> Any:
+    """The memories (B, S) of the instants' actor, changed in place where a noise reaches into them."""
+    for k, instant in enumerate(instants):
+        if instant.injection is not None:
+            states[k] = instant.injection.remember(states[k], instant.info["dt_s"])
+    return states
+
+
 class Actor(Protocol):
     """Who drives."""
 

@@ -14,8 +14,8 @@ from driving.compare import Onlooker, attend
 from driving.instants import Driven, on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
+from driving.open_loop import predict
 from driving.rollout import rollout
-from driving.train import predict
 from sim.errors import BadInputError
 
 KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}

@@ -83,7 +83,7 @@ def test_export_takes_any_batch(exported, format_name):
             np.testing.assert_allclose(answer, value.numpy(), rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_export_says_what_it_is(exported):
+def test_export_says_what_it_is(exported, tmp_path):
     import onnx
 
     policy, folder = exported
@@ -100,6 +100,13 @@ def test_export_says_what_it_is(exported):
     assert model.opset_import[0].version == OPSET
     assert [i.name for i in model.graph.input] == ["frame", "state", "dt_s"]
     assert [o.name for o in model.graph.output] == ["curvature_per_m", "new_state"]
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        assert value.doc_string
+    content = (folder / "policy.onnx").read_bytes()
+    for place in (Path(exporting.__file__).parents[1], Path(torch.__file__).parent, Path.home(), tmp_path):
+        assert str(place).encode() not in content  # nothing of the machine that made it
+    assert (model.producer_name, model.producer_version) == ("liquid-lane", meta["liquid_lane"])
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 

@@ -1,16 +1,25 @@
+import csv
 import math
 import sys
 
+import numpy as np
 import pytest
 
+from driving.attention import occlusion
+from driving.cli import main
+from driving.compare import attend
+from driving.data import load_drive
 from driving.export import export
 from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import KINDS
-from driving.others import OnnxActor, find_driver
+from driving.open_loop import evaluate
+from driving.others import OnnxActor, find_driver, find_network
 from driving.rollout import rollout
 from driving.settings import env_maker
+from sim.drive import save
 from sim.errors import BadInputError
+from sim.record import record
 
 MODULE = """
 from sim.episodes import ExpertActor
@@ -86,9 +95,71 @@ def test_others_what_cannot_drive_is_one_line(module, name, message):
         find_driver(name)
 
 
-def test_others_noise_that_reaches_into_a_network_needs_one(module, capsys):
-    from driving.cli import main
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A drive of the expert on disk."""
+    folder = tmp_path_factory.mktemp("drive") / "d"
+    save(record(env_maker("lane/Procedural-v0", {}, 2.0), [10400], 2.0), folder)
+    return folder
 
+
+def test_others_are_tested_on_recordings_as_policies_are(exported, recording, module):
+    module("0.001")
+    drive = load_drive(str(recording))
+    theirs, ours = (evaluate(find_driver(name), [drive]) for name in (str(exported), "ltc19"))
+    assert theirs == pytest.approx(ours, rel=1e-3)
+    alone = evaluate(find_driver("mine_here:Mine"), [drive])
+    expected = float(np.sqrt(np.mean((drive.curvature_per_m - 0.001) ** 2)))
+    assert alone["rmse_curvature_per_m"] == pytest.approx(expected, rel=1e-4)
+    assert alone["correlation"] is None
+
+
+def test_others_are_driven_by_the_sweep_beside_policies(exported, module, tmp_path, monkeypatch, capsys):
+    module("0.001")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    out = tmp_path / "sweep"
+    words = ["stress", "--policies", "ltc19", str(exported), "mine_here:Mine", "--noises", "none", "gaussian:0.1"]
+    words += ["--seeds", "7:9", "--seconds", "1", "--out", str(out), "--workers", "1"]
+    assert main(words) == 0
+    with (out / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    by_driver = {name: [float(r["distance_m"]) for r in rows if r["policy"] == name] for name in words[2:5]}
+    assert [len(found) for found in by_driver.values()] == [4, 4, 4]
+    assert by_driver[str(exported)] == pytest.approx(by_driver["ltc19"], abs=0.05)
+    assert len({row["digest"] for row in rows}) == 3
+    assert main([*words[:5], "--noises", "state_burst:mild", *words[8:]]) == 2
+    assert "which mine_here:Mine hides" in capsys.readouterr().err
+
+
+def test_others_digest_is_that_of_the_source(module):
+    module("0.001")
+    before = find_driver("mine_here:Mine").digest
+    module("0.0025")
+    assert find_driver("mine_here:Mine").digest != before
+
+
+def test_others_exported_model_is_looked_at_from_outside(exported, recording, capsys):
+    words = ["attend", "--policies", str(exported), "--source", str(recording), "--seconds", "0.3"]
+    drive = load_drive(str(recording), masks=True)
+    theirs, ours = (
+        attend({"p": find_network(name)}, drive, occlusion, seconds=0.3) for name in (str(exported), "ltc19")
+    )
+    assert theirs["policies"]["p"]["on_road_share"] == pytest.approx(ours["policies"]["p"]["on_road_share"], abs=0.02)
+    assert theirs["policies"]["p"]["untrained_on_road_share"] is None
+    assert main(words) == 2
+    assert "from outside only; use --method occlusion" in capsys.readouterr().err
+    assert main([*words[:2], "mine_here:Mine", *words[3:]]) == 2
+    assert "nobody can say where it looks" in capsys.readouterr().err
+
+
+def test_others_film_shows_an_exported_model_without_its_neurons(exported, tmp_path):
+    world = env_maker("lane/Procedural-v0", {}, 0.3, render=True)
+    networks = {"theirs": find_network(str(exported)), "ours": checkpoint.load("ltc19")}
+    attend(networks, world, occlusion, seconds=0.3, seed=7, video_path=tmp_path / "a.mp4")
+    assert (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+def test_others_noise_that_reaches_into_a_network_needs_one(module, capsys):
     module()
     for group in ("adversary", "state"):
         kind = next(kind for kind in KINDS.values() if kind.group == group)

@@ -16,7 +16,7 @@ import pytest
 
 from driving.harness.figures import Drives, all_figures, condition_of, kind_of
 from driving.harness.store import COLUMNS, CSV_NAME, STORE_NAME, EpisodeStore, Key, Row
-from driving.harness.sweep import Sweep, _groups, policy_digest, program_digest, run_sweep
+from driving.harness.sweep import Sweep, _groups, driver_digest, program_digest, run_sweep
 from driving.models.policy import PolicyConfig, build_policy
 from driving.noise import Noise, parse_noises
 from sim.errors import BadInputError
@@ -127,11 +127,11 @@ def test_sweep_never_mixes_what_another_policy_or_program_drove(networks, tmp_pa
     run_sweep(sweep, store)
     changed = build_policy(PolicyConfig("ltc"), 5).eval()
     other = sweep_of({"ltc@0": changed}, ["none"])
-    assert policy_digest(changed) != policy_digest(networks["ltc@0"])
+    assert driver_digest(changed) != driver_digest(networks["ltc@0"])
     assert not set(other.keys()) & store.keys()
     run_sweep(other, store)
     store.write_csv(other.keys())
-    assert {row["digest"] for row in csv_rows(tmp_path)} == {policy_digest(changed)}
+    assert {row["digest"] for row in csv_rows(tmp_path)} == {driver_digest(changed)}
     monkeypatch.setattr("driving.harness.sweep.program_digest", lambda: "another")
     assert not set(sweep.keys()) & store.keys()
     assert len(program_digest()) == 16

@@ -16,6 +16,9 @@ MAX_SECONDS = 3600.0
 SEED_DIGITS = 12
 MAX_EPISODES = 1_000_000
 """Of one command: a year of driving."""
+DriverOption = Annotated[
+    str, typer.Option("--policy", help="Folder of a policy, name of a shipped one, exported model, or module:factory.")
+]
 PolicyOption = Annotated[str, typer.Option("--policy", help="Folder of a policy, or name of a shipped one.")]
 EnvOption = Annotated[str, typer.Option("--env", help="Gymnasium id of an environment.")]
 EnvOptionsOption = Annotated[

@@ -31,6 +31,7 @@ from driving.insight import WARMUP_S, insight
 from driving.instants import on_drive
 from driving.models import checkpoint
 from driving.noise import CLEAN, Noise, noise_title, parse_noise
+from driving.others import find_network
 from driving.settings import env_maker, find_env, known_envs, parse_env_options
 from driving.study.run import OWN, REFERENCE, Study, run_study
 from driving.study.scenes import Stage
@@ -85,7 +86,10 @@ def demo(
 
 
 def attend_(
-    policies: Annotated[list[str], typer.Option("--policies", help="One policy or more; a video shows up to four.")],
+    policies: Annotated[
+        list[str],
+        typer.Option("--policies", help="One policy or more (a video shows up to four); exported models too."),
+    ],
     source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
     method: Annotated[
         list[str] | None,
@@ -150,7 +154,7 @@ def attend_(
     bar, advance = progress_bar("looking", None)
     with bar:
         figures = compare.attend(
-            {name: checkpoint.load(name) for name in checkpoint.expand(policies)},
+            {name: find_network(name) for name in checkpoint.expand(policies)},
             world,
             ATTRIBUTIONS[methods[0]],
             parse_noise(noise),
@@ -173,7 +177,7 @@ def _still(
     path: Path, env_option: list[str] | None,
 ) -> None:  # fmt: skip
     """``attend --still``: the same picture for all, from a drive of the expert or a recorded one."""
-    networks = {name: checkpoint.load(name) for name in checkpoint.expand(policies)}
+    networks = checkpoint.load_all(policies)
     moments = {}
     if find_env(source) is not None:
         seconds = seconds or 5.0
@@ -210,7 +214,7 @@ def _study(
     elif find_env(source) is None:
         raise BadInputError(f"source: --seeds needs one of {', '.join(known_envs())}, got {source!r}")
     roads = range(0) if seeds is None else parse_seeds(seeds)
-    networks = {name: checkpoint.load(name) for name in checkpoint.expand(policies)}
+    networks = checkpoint.load_all(policies)
     noises = (None,) if noise is None else (None, noise)
     options = parse_env_options(env_option)
     study = Study(

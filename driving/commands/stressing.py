@@ -26,8 +26,11 @@ from driving.harness.failures import film, typical_failures
 from driving.harness.figures import Drives, all_figures, condition_of, kind_of
 from driving.harness.reproduce import FULL, NOISES, QUICK, claims, cores_of, inside_of_all, json_of
 from driving.harness.store import EpisodeStore, Key, Row
-from driving.harness.sweep import Drive, Sweep, load_policies, run_sweep
+from driving.harness.sweep import Drive, Sweep, run_sweep
+from driving.models import checkpoint
+from driving.models.policy import Policy
 from driving.noise import CLEAN, parse_noises
+from driving.others import check_seen, find_drivers
 from driving.report import REPORT_NAME
 from driving.report.stress import stress_page
 from driving.settings import env_maker, parse_env_options
@@ -40,7 +43,12 @@ DEFAULT_POLICIES = ("ltc19", "lstm64")
 
 
 def stress(
-    policies: Annotated[list[str], typer.Option("--policies", help="Folders or names; NAME@all for all its seeds.")],
+    policies: Annotated[
+        list[str],
+        typer.Option(
+            "--policies", help="Folders or names, NAME@all for all its seeds, exported models, module:factory."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the sweep; the same one again goes on.")],
     noises: Annotated[
         list[str], typer.Option("--noises", help="none, NAME:SEVERITY, NAME or a group for three levels, or all.")
@@ -63,13 +71,14 @@ def stress(
 
     Example: liquid-lane stress --policies ltc19 lstm64 --noises none gaussian --seeds 1000:1020 --out sweeps/first
     """
-    networks = load_policies(policies)
+    networks = find_drivers(policies)
     kinds = list(dict.fromkeys(kind_of(name) for name in networks))
     reference = against or kinds[-1]
     if reference not in kinds:
         raise BadInputError(f"stress: --against: expected one of {', '.join(kinds)}, got {reference!r}")
     sweep = Sweep(networks, env, parse_noises(noises), parse_seeds(seeds), check_seconds(seconds),
                   parse_env_options(env_option))  # fmt: skip
+    check_seen(networks, [noise.kind.group for noise in sweep.noises if noise is not None])
     if json_path is not None:
         check_writable(json_path)
     keys = sweep.keys()
@@ -95,7 +104,7 @@ def reproduce(
     Example: liquid-lane reproduce --quick --out experiments/noise
     """
     plan = QUICK if quick else FULL
-    networks = load_policies(policies or DEFAULT_POLICIES)
+    networks = checkpoint.load_all(policies or DEFAULT_POLICIES)
     cores = cores_of(networks)
     if "ltc" not in cores.values() or len(cores) < 2:
         raise BadInputError(f"reproduce: expected a liquid network and another kind, got {', '.join(cores)}")
@@ -127,13 +136,14 @@ def _driven(sweep: Sweep, out: Path, n_workers: int, keys: list[Key], drive: Dri
 
 
 def _film(drives: Drives, reference: str, n: int, sweep: Sweep, out: Path) -> list[dict[str, Any]]:
-    failures = typical_failures(drives, reference, n)
+    networks = {name: policy for name, policy in sweep.policies.items() if isinstance(policy, Policy)}
+    failures = [failure for failure in typical_failures(drives, reference, n) if networks.keys() >= {*failure.policies}]
     if not failures:
         return []
     make_env = env_maker(sweep.env, sweep.env_options, sweep.seconds, render=True)
     bar, advance = progress_bar("filming failures", len(failures))
     with bar:
-        return film(failures, sweep.policies, make_env, out, advance)
+        return film(failures, networks, make_env, out, advance)
 
 
 def _write(figures: dict[str, Any], sweep: Sweep, out: Path) -> None:

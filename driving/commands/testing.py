@@ -11,11 +11,11 @@ from driving import compare
 from driving.attention import ATTRIBUTIONS
 from driving.commands.arguments import (
     DataOption,
+    DriverOption,
     EnvOption,
     EnvOptionsOption,
     JsonOption,
     NoiseOption,
-    PolicyOption,
     SecondsOption,
     SeedsOption,
     WorkersOption,
@@ -24,12 +24,12 @@ from driving.commands.arguments import (
     parse_seeds,
 )
 from driving.console import note, print_table, progress_bar, shown
-from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import parse_noise
-from driving.others import find_driver, unseen_noises
+from driving.open_loop import evaluate
+from driving.others import check_seen, find_driver
+from driving.rollout import frame_shape
 from driving.settings import drive_settings, env_maker, parse_env_options, parse_vary
-from driving.train import evaluate
 from sim.drive import find_drives
 from sim.errors import BadInputError
 from sim.files import write_json
@@ -37,26 +37,23 @@ from sim.frame_cache import cached_drive
 from sim.processes import n_cores
 
 
-def open_loop(policy: PolicyOption, data: DataOption, json: JsonOption = None) -> None:
+def open_loop(policy: DriverOption, data: DataOption, json: JsonOption = None) -> None:
     """Open-loop error on recorded drives.
 
     Example: liquid-lane test --policy ltc19-udacity --data recordings/b@0:921
     """
     if json is not None:
         check_writable(json)
-    model = checkpoint.load(policy)
-    size = model.config.height_px, model.config.width_px
-    figures = evaluate(model, [cached_drive(spec, *size, on_new=note) for spec in find_drives(data)])
+    model = find_driver(policy)
+    height_px, width_px, _ = frame_shape(model)
+    figures = evaluate(model, [cached_drive(spec, height_px, width_px, on_new=note) for spec in find_drives(data)])
     if json is not None:
         write_json(json, figures)
     print_table(f"{policy}, open loop", [figures])
 
 
 def drive_(
-    policy: Annotated[
-        str,
-        typer.Option("--policy", help="Folder of a policy, name of a shipped one, exported model, or module:factory."),
-    ],
+    policy: DriverOption,
     env: EnvOption = "lane/Procedural-v0",
     seeds: SeedsOption = "1000:1020",
     seconds: SecondsOption = 60.0,
@@ -82,8 +79,8 @@ def drive_(
     model, disturbance, episodes = find_driver(policy), parse_noise(noise), parse_seeds(seeds)
     if video is not None and not isinstance(model, Policy):
         raise BadInputError("--video: shows where a network looks, which is known of policies of this project alone")
-    if disturbance is not None and disturbance.kind.group in unseen_noises(model):
-        raise BadInputError(f"--noise: {disturbance.name} reaches into the network, which {policy} does not show")
+    if disturbance is not None and not isinstance(model, Policy):
+        check_seen({policy: model}, [disturbance.kind.group])
     bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
     with bar:
         figures = drive_settings(

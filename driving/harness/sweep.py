@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ import numpy as np
 
 from driving.harness.recovery import Recovery
 from driving.harness.store import EpisodeStore, Key, Row, options_text
-from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import Noise
 from driving.noise.memory import STATE_BURST
-from driving.rollout import PolicyActor, frame_shape, one_thread
+from driving.others import Other
+from driving.rollout import actor_maker, frame_shape, one_thread
 from driving.settings import env_maker
 from sim.episode_workers import Crew, GroupResult, Task, check_size, drive_tasks
 from sim.episodes import EpisodeLog, EpisodePlan
@@ -29,8 +29,8 @@ Drive = Callable[[Sequence[Task]], Iterator[tuple[int, GroupResult | BaseExcepti
 """``sim.episode_workers.drive_tasks``, or what does the same elsewhere."""
 N_TOGETHER = 10
 """Seeds that one process drives in a batch: those of 0 to 9, of 10 to 19, ..., whatever else is asked for."""
-_DECIDES = ("sim", "driving/models", "driving/noise", "driving/attack.py", "driving/rollout.py",
-            "driving/harness/sweep.py", "driving/harness/recovery.py")  # fmt: skip
+_DECIDES = ("sim", "driving/models", "driving/noise", "driving/attack.py", "driving/rollout.py", "driving/others.py",
+            "driving/runtime", "driving/harness/sweep.py", "driving/harness/recovery.py")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Sweep:
     """What is to be driven.
 
     Attributes:
-        policies: by name.
+        policies: by name; other drivers among them.
         env, env_options: the world.
         noises: None for the clean picture.
         seeds, seconds: the episodes.
     """
 
-    policies: Mapping[str, Policy]
+    policies: Mapping[str, Policy | Other]
     env: str
     noises: Sequence[Noise | None]
     seeds: Sequence[int]
@@ -53,7 +53,7 @@ class Sweep:
 
     def keys(self) -> list[Key]:
         """Of all episodes, noise by noise, the policies one after another: those on the same roads stay together."""
-        digests = {name: policy_digest(policy) for name, policy in self.policies.items()}
+        digests = {name: driver_digest(driver) for name, driver in self.policies.items()}
         options, program = options_text(self.env_options), program_digest()
         return [
             Key(
@@ -66,8 +66,10 @@ class Sweep:
         ]  # fmt: skip
 
 
-def policy_digest(policy: Policy) -> str:
-    """Of weights and settings, 16 hexadecimal digits."""
+def driver_digest(policy: Policy | Other) -> str:
+    """Of weights and settings, 16 hexadecimal digits; of another driver, see there."""
+    if isinstance(policy, Other):
+        return policy.digest
     digest = hashlib.sha256(json.dumps(policy.config.to_dict(), sort_keys=True).encode())
     for name, value in sorted(policy.state_dict().items()):
         digest.update(name.encode())
@@ -86,11 +88,6 @@ def program_digest() -> str:
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def load_policies(names: Iterable[str]) -> dict[str, Policy]:
-    """Policies by the name that says which: ``NAME@all`` is all seeds of ``NAME``."""
-    return {name: checkpoint.load(name) for name in checkpoint.expand(list(names))}
 
 
 def run_sweep(
@@ -151,14 +148,16 @@ def _groups(keys: Sequence[Key], n_together: int) -> list[list[Key]]:
 
 def _tasks(sweep: Sweep, groups: Sequence[list[Key]]) -> Iterator[Task]:
     make_env = env_maker(sweep.env, sweep.env_options, sweep.seconds)
-    actors = {name: partial(PolicyActor, policy) for name, policy in sweep.policies.items()}
-    watchers = {name: partial(Recovery, policy) for name, policy in sweep.policies.items()}
+    actors = {name: actor_maker(policy) for name, policy in sweep.policies.items()}
+    watchers = {
+        name: partial(Recovery, policy) for name, policy in sweep.policies.items() if isinstance(policy, Policy)
+    }
     noises = {(noise.name, noise.severity): noise for noise in sweep.noises if noise is not None}
     crews: dict[tuple[Any, ...], Crew] = {}
     for keys in groups:
         policy, noise, severity = kind = (keys[0].policy, keys[0].noise, keys[0].severity)
         if kind not in crews:
-            watcher = watchers[policy] if noise == STATE_BURST else None
+            watcher = watchers.get(policy) if noise == STATE_BURST else None
             crews[kind] = Crew(make_env, actors[policy], watcher, noises.get((noise, severity)), one_thread)
         yield Task(crews[kind], [EpisodePlan(key.seed, key.seconds) for key in keys])
 

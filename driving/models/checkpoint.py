@@ -110,6 +110,11 @@ def expand(names: Sequence[str]) -> list[str]:
     return expanded
 
 
+def load_all(names: Sequence[str]) -> dict[str, Policy]:
+    """``load`` by name; ``NAME@all`` is all seeds of ``NAME``."""
+    return {name: load(name) for name in expand(names)}
+
+
 def has_seeds(name: str) -> bool:
     """Does a shipped name or a folder hold a policy for each of several seeds?"""
     return bool(_seeds(_find(name)))

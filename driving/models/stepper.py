@@ -14,6 +14,7 @@ from torch import Tensor
 
 from driving.models.encoder import Convolution, ConvStack
 from driving.models.policy import Policy, to_tensor
+from driving.runtime.driver import open_session
 from sim.compiled import compiled
 from sim.errors import BadInputError
 
@@ -146,13 +147,7 @@ def _is_supported(encoder: torch.nn.Module) -> bool:
 
 def _session(encoder: ConvStack) -> Any:
     """Of ONNX Runtime: whitened pictures in, features out."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    model = _model(encoder.convolutions(), encoder.config.height_px, encoder.config.width_px)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return open_session(_model(encoder.convolutions(), encoder.config.height_px, encoder.config.width_px))
 
 
 def _model(layers: Sequence[Convolution], height_px: int, width_px: int) -> bytes:

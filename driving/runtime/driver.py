@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -187,21 +188,26 @@ class Driver:
         return float(curvature_per_m[0]), state
 
 
+def open_session(model: str | bytes, n_threads: int = 1) -> Any:
+    """ONNX Runtime's session of a model, a path or what is in the file, on the processor; raises as that does."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = n_threads, 1
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 def open_model(path: str | os.PathLike[str], n_threads: int) -> tuple[Any, dict[str, str]]:
     """The session of a model and its metadata, both checked."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ImportError("driver: ONNX Runtime is missing; run: pip install onnxruntime") from None
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise ImportError("driver: ONNX Runtime is missing; run: pip install onnxruntime")
     file = Path(path)
     file = file / MODEL_FILE if file.is_dir() else file
     if not file.is_file():
         raise ValueError(f"driver: {file}: no such file; make it with liquid-lane export")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = n_threads, 1
-    options.log_severity_level = 3  # errors only
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = open_session(str(file), n_threads)
     except Exception as error:  # its classes share no public base
         reason = " ".join(str(error).split())
         raise ValueError(f"driver: {file}: ONNX Runtime cannot read it ({reason})") from None
