@@ -301,6 +301,13 @@ MAY_IMPORT = {
         "sim.seasons",
         "sim.weathers",
     },
+    "driving.harness.benchmark": {
+        "driving.console",
+        "driving.harness",
+        "driving.models",
+        "driving.noise",
+        "driving.others",
+    },
     "driving.harness.cluster": {
         "sim.files",
         "driving.learning_curve",
