@@ -40,7 +40,7 @@ def make_metadrive(num_envs: int = 1, **options: Any) -> LaneVectorEnv:
 class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Worlds of one kind stepped together; world i does exactly what the single environment would do.
 
-    Keeps Gymnasium's vector contract: next-step autoreset, ``info`` as a dict of arrays over the worlds with a
+    Keeps Gymnasium's vector contract: its three autoreset modes, ``info`` as a dict of arrays over the worlds with a
     mask ``_key`` each. Returned arrays are the caller's own. The worker processes import the program anew, so a
     script makes its worlds below ``if __name__ == "__main__":``. They end with this environment and with its
     process, whichever way that ends.
@@ -52,19 +52,34 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         num_envs: worlds.
         n_workers: processes; None takes one for each core, never more than worlds. A kind of world of which a
             process holds only a few (``MAX_PER_PROCESS``) gets as many processes as that takes.
+        autoreset_mode: when a world that ended begins anew. ``NEXT_STEP``: in the next ``step``, whose action it
+            ignores; ``SAME_STEP``: at once, what it ended with is in ``final_obs`` and ``final_info``; ``DISABLED``:
+            in ``reset(options={"reset_mask": ...})`` alone.
         options: of every world.
 
     Raises:
         BadInputError: numbers below 1, or what the world says of its options.
     """
 
-    def __init__(self, env_id: str, num_envs: int = 1, n_workers: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int = 1,
+        n_workers: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **options: Any,
+    ) -> None:
         if num_envs < 1 or (n_workers is not None and n_workers < 1):
             raise BadInputError(f"expected num_envs and n_workers of at least 1, got {num_envs}, {n_workers}")
+        try:
+            self._mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            known = ", ".join(mode.value for mode in AutoresetMode)
+            raise BadInputError(f"autoreset_mode: expected one of {known}, got {autoreset_mode!r}") from None
         env = make_env(env_id, options)  # wrong options fail here, before any process starts
         try:
             info = env.reset(seed=0)[1]
-            self.metadata = dict(env.metadata) | {"autoreset_mode": AutoresetMode.NEXT_STEP}
+            self.metadata = dict(env.metadata) | {"autoreset_mode": self._mode}
             self.render_mode = env.render_mode
             self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
             limit = type(env).MAX_PER_PROCESS or num_envs
@@ -84,7 +99,7 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         n_workers = max(min(n_workers or n_cores(), num_envs), math.ceil(num_envs / limit))
         try:
             for places in np.array_split(np.arange(num_envs), n_workers):
-                pipe, process = start(work, memory, layout, num_envs, places.tolist(), env_id, options)
+                pipe, process = start(work, memory, layout, num_envs, places.tolist(), env_id, options, self._mode)
                 self._pipes.append(pipe)
                 self._processes.append(process)
             self._answers()  # worlds are made
@@ -95,7 +110,10 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode in every world; an int seeds world i with ``seed + i``."""
+        """Start an episode in every world; an int seeds world i with ``seed + i``.
+
+        ``options={"reset_mask": mask}``, bool (num_envs,), starts one in those worlds alone.
+        """
         if seed is None or isinstance(seed, (int, np.integer)):
             super().reset(seed=None if seed is None else int(seed))
             seeds: list[int | None] = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
@@ -103,11 +121,20 @@ class LaneVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise BadInputError(f"reset: expected a seed for each of {self.num_envs} worlds, got {len(seeds)}")
-        infos = self._ask("reset", seeds, options)
+        mask = np.ones(self.num_envs, bool)
+        if options is not None and "reset_mask" in options:
+            options = dict(options)
+            mask = np.asarray(options.pop("reset_mask"))
+            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+                raise BadInputError(
+                    f"reset: expected a reset_mask of {self.num_envs} bools, not all of them False, got {mask.dtype} "
+                    f"{mask.shape}"
+                )
+        infos = self._ask("reset", seeds, options, mask)
         return self._columns["observation"].copy(), self._batched(infos)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Drive every world one step; one that ended in the step before starts a new episode instead.
+        """Drive every world one step; one that ended in it, or in the step before, starts anew by ``autoreset_mode``.
 
         Args:
             actions: float32 (num_envs, 1).

@@ -10,7 +10,9 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
 
+from sim.errors import BadInputError
 from sim.lane_env import Info, LaneEnv
 from sim.processes import begin_work, portable
 
@@ -77,13 +79,14 @@ def work(
     places: list[int],
     env_id: str,
     options: dict[str, Any],
+    mode: AutoresetMode = AutoresetMode.NEXT_STEP,
 ) -> None:
     """Main function of a worker: make its worlds, then answer until the other end of the pipe is closed."""
     begin_work()
     worlds: list[_World] = []
     try:
         columns = shared_columns(memory, layout, num_envs)
-        worlds += [_World(make_env(env_id, options), i, columns) for i in places]
+        worlds += [_World(make_env(env_id, options), i, columns, mode) for i in places]
         answer: tuple[bool, Any] = True, []
     except Exception as error:
         answer = False, portable(error)
@@ -104,19 +107,33 @@ def work(
 class _World:
     """One environment and its row of the shared memory."""
 
-    def __init__(self, env: LaneEnv, place: int, columns: dict[str, np.ndarray]) -> None:
-        self.env, self.place, self.columns = env, place, columns
+    def __init__(self, env: LaneEnv, place: int, columns: dict[str, np.ndarray], mode: AutoresetMode) -> None:
+        self.env, self.place, self.columns, self.mode = env, place, columns, mode
         keys = [name.removeprefix("info ") for name in columns if name.startswith("info ")]
         self.info_columns = {key: (columns[f"info {key}"], columns[f"_{key}"]) for key in keys}
         self.over = False
 
-    def reset(self, seeds: Sequence[int | None], options: dict[str, Any] | None) -> dict[str, Any]:
+    def reset(self, seeds: Sequence[int | None], options: dict[str, Any] | None, mask: np.ndarray) -> dict[str, Any]:
+        if not mask[self.place]:
+            for values, known in self.info_columns.values():
+                values[self.place], known[self.place] = 0, False
+            return {}
         return self._start(*self.env.reset(seed=seeds[self.place], options=options))
 
     def step(self) -> dict[str, Any]:
-        if self.over:
+        if self.over and self.mode == AutoresetMode.DISABLED:
+            raise BadInputError(
+                f"step: world {self.place} has ended; reset it with options={{'reset_mask': ...}} first"
+            )
+        if self.over and self.mode == AutoresetMode.NEXT_STEP:
             return self._start(*self.env.reset())
-        return self._note(*self.env.step(self.columns["action"][self.place].copy()))
+        action = self.columns["action"][self.place].copy()
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        last: dict[str, Any] = {}
+        if self.mode == AutoresetMode.SAME_STEP and (terminated or truncated):
+            last = {"final_obs": observation, "final_info": info}
+            observation, info = self.env.reset()
+        return last | self._note(observation, reward, terminated, truncated, info)
 
     def call(self, name: str, arguments: Sequence[Any]) -> Any:
         found = getattr(self.env, name)

@@ -139,13 +139,14 @@ def test_vector_worlds_do_what_single_ones_do():
         envs.close()
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize(
     ("n_workers", "method"), [(1, None), (2, None), (5, None), pytest.param(2, "spawn", marks=pytest.mark.slow)]
 )
-def test_vector_equals_gymnasiums_own(witness, monkeypatch, n_workers, method):
+def test_vector_equals_gymnasiums_own(witness, monkeypatch, n_workers, method, mode):
     monkeypatch.setattr(processes, "START_METHOD", method or processes.START_METHOD)
-    envs = witness(5, n_workers=n_workers)
-    other = SyncVectorEnv([lambda: gymnasium.make("witness/Witness-v0")] * 5)
+    envs = witness(5, n_workers=n_workers, autoreset_mode=mode)
+    other = SyncVectorEnv([lambda: gymnasium.make("witness/Witness-v0")] * 5, autoreset_mode=mode)
     assert envs.observation_space == other.observation_space
     assert envs.action_space == other.action_space
     assert envs.metadata == other.metadata
@@ -161,8 +162,42 @@ def test_vector_equals_gymnasiums_own(witness, monkeypatch, n_workers, method):
     for mine, theirs in asked:
         for infos in (mine[-1], theirs[-1]):
             del infos["pid"]
+            infos.get("final_info", {}).pop("pid", None)
+            for frames in ([*infos.pop("final_obs")],) if "final_obs" in infos else ():
+                infos["last frames"] = tuple(frame for frame in frames if frame is not None)
         assert_same(mine, theirs)
     assert any(answer[0][3].any() for answer in asked if len(answer[0]) == 5)
+
+
+def test_vector_without_autoreset_equals_gymnasiums_own(witness):
+    envs = witness(4, n_workers=2, autoreset_mode="Disabled")
+    other = SyncVectorEnv([lambda: gymnasium.make("witness/Witness-v0")] * 4, autoreset_mode=AutoresetMode.DISABLED)
+    asked = [(envs.reset(seed=3), other.reset(seed=3))]
+    n_masks = 0
+    for _ in range(12):
+        actions = np.full((4, 1), 0.5, np.float32)
+        asked.append((envs.step(actions), other.step(actions)))
+        over = asked[-1][1][3]
+        if over.any():
+            n_masks += not over.all()
+            asked.append(tuple(e.reset(options={"reset_mask": over.copy()}) for e in (envs, other)))
+    for mine, theirs in asked:
+        del mine[-1]["pid"], theirs[-1]["pid"]
+        assert_same(mine, theirs)
+    assert n_masks > 1
+    while not envs.step(actions)[3].any():
+        pass
+    with pytest.raises(BadInputError, match=r"world \d has ended; reset it"):
+        envs.step(actions)
+
+
+@pytest.mark.parametrize("mask", [[True, False], np.zeros(4, bool), np.ones(4, int)])
+def test_vector_wrong_reset_mask_is_one_line(witness, mask):
+    envs = witness(4, n_workers=1)
+    with pytest.raises(BadInputError, match="expected a reset_mask of 4 bools"):
+        envs.reset(options={"reset_mask": mask})
+    with pytest.raises(BadInputError, match="autoreset_mode: expected one of"):
+        witness(1, autoreset_mode="sometimes")
 
 
 def test_vector_is_what_make_vec_makes_with_options(monkeypatch):
