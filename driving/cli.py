@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from importlib import metadata
 from typing import Annotated, Any
@@ -34,6 +35,10 @@ COMMANDS = {
 
 A command's module is imported when it is used, so the help comes at once: PyTorch alone takes two seconds.
 """
+OPENCV_IS_BROKEN = (
+    "OpenCV cannot be imported ({}); two of its packages may lie over each other: run pip uninstall -y opencv-python "
+    "opencv-contrib-python && pip install --force-reinstall --no-deps opencv-python-headless"
+)
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
@@ -102,6 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
         message = str(error)
     except OSError as error:
         message = shortened(f"{error.filename or 'file'}: {error.strerror or error}")
+    except ImportError as error:
+        if not ((error.name or "").partition(".")[0] == "cv2" or re.match(r"lib[\w.+-]+\.so", str(error))):
+            raise
+        message = OPENCV_IS_BROKEN.format(one_line(error))
     except WorkerLostError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -82,6 +82,21 @@ def policy_folder(saved_policies, tmp_path):
 # Help ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "how", ["raise ImportError('libGL.so.1: cannot open shared object file: No such file')", "import cv2.no_such_part"]
+)
+def test_cli_broken_opencv_is_one_line_that_says_what_to_do(tmp_path, how):
+    (tmp_path / "cv2").mkdir()
+    (tmp_path / "cv2" / "__init__.py").write_text(f"{how}\n")
+    words = [sys.executable, "-m", "driving", "drive", "--policy", "ltc19"]
+    places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    found = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places})
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: OpenCV cannot be imported (")
+    assert "--force-reinstall --no-deps opencv-python-headless" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_cli_help_has_an_example(succeeds, command):
     text = " ".join(succeeds(command, "--help").split())
