@@ -283,7 +283,16 @@ MAY_IMPORT = {
         "sim.drive",
         "sim.frame_cache",
     },
-    "driving.examples": {"driving.models", "sim.conventions"},
+    "driving.sb3": set(),
+    "driving.api_pages": {"driving", "sim", "sim.files"},
+    "driving.examples": {
+        "driving.attention",
+        "driving.models",
+        "driving.sb3",
+        "driving.video",
+        "sim.conventions",
+        "sim.vector",
+    },
     "driving.serve": {
         "driving.attention",
         "driving.compare",

@@ -1,44 +1,49 @@
 """Reinforcement learning: Stable-Baselines3's PPO learns to keep the lane. ``pip install stable-baselines3``.
 
-``python -m driving.examples.ppo --steps 200000 --out ppo.zip`` trains and then drives ten roads. The world's action is
-``normalized``, as PPO's Gaussian policy wants it; the picture is halved, which is enough to see the lane.
+``python -m driving.examples.ppo --steps 200000 --out ppo.zip`` trains on all cores, then drives ten roads. The world's
+action is ``normalized``, as PPO's Gaussian policy wants it; the picture is halved, which is enough to see the lane.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.wrappers import ResizeObservation
+from gymnasium.wrappers import ResizeObservation, vector
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecMonitor
+
+from driving.sb3 import LaneVecEnv
+from sim.vector import LaneVectorEnv
 
 SIZE = (39, 100)
 TEST_SEEDS = range(2000, 2010)
 
 
-def make_world(seconds: float = 20.0) -> gymnasium.Env:
-    """One world; roads of the country in clear summer weather, so that a short training shows something."""
-    world = gymnasium.make(
-        "sim:lane/Procedural-v0", action="normalized", episode_seconds=seconds, family="country", season="summer",
-        weather="clear",
-    )  # fmt: skip
-    return ResizeObservation(world, SIZE)
+OPTIONS: dict[str, Any] = {
+    "action": "normalized", "episode_seconds": 20.0, "family": "country", "season": "summer", "weather": "clear"
+}  # fmt: skip
+"""Roads of the country in clear summer weather, so that a short training shows something."""
 
 
 def train(n_steps: int, n_worlds: int = 4, seed: int = 10_000) -> PPO:
     """A policy after ``n_steps`` steps in ``n_worlds`` worlds; worlds begin at ``seed``, a training road."""
-    worlds = VecMonitor(DummyVecEnv([make_world] * n_worlds))
+    many = LaneVectorEnv("sim:lane/Procedural-v0", n_worlds, autoreset_mode="Disabled", **OPTIONS)
+    worlds = VecMonitor(LaneVecEnv(vector.ResizeObservation(many, SIZE)))
     model = PPO(
         "CnnPolicy", worlds, n_steps=min(256, max(n_steps // n_worlds, 2)), batch_size=64, seed=seed, device="cpu"
     )
-    return model.learn(n_steps)
+    model.learn(n_steps)
+    worlds.close()
+    return model
 
 
 def drive(model: PPO) -> tuple[int, float]:
     """Crashes on the test roads, and the mean distance from the lane's middle in metres."""
-    world, crashes, offsets = make_world(), 0, []
+    world: gymnasium.Env = ResizeObservation(gymnasium.make("sim:lane/Procedural-v0", **OPTIONS), SIZE)
+    crashes, offsets = 0, []
     for seed in TEST_SEEDS:
         frame, _ = world.reset(seed=seed)
         is_over = False
