@@ -9,6 +9,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from driving.data import AugmentConfig, Windows
+from driving.data import AugmentConfig, Batch, Windows
 from driving.learning_curve import DRIVING, LearningCurve, Validation, badness
 from driving.models import checkpoint
 from driving.models.policy import CURVATURE_UNIT_PER_M, Policy, to_tensor
@@ -188,17 +189,33 @@ class WindowSource(ABC):
 
 
 class RecordedWindows(WindowSource):
-    """Windows of drives, each begun with the state zero."""
+    """Windows of drives, each begun with the state zero.
+
+    While a step is computed a thread reads and changes the windows of the next one, so that a long recording on a slow
+    disk keeps nobody waiting. What a step gets depends on its number alone.
+    """
 
     def __init__(self, drives: Sequence[Drive], config: TrainConfig, height_px: int, width_px: int) -> None:
         self._windows = Windows(drives, config.window, height_px=height_px, width_px=width_px)
         self._config, self._n_frames = config, sum(len(drive) for drive in drives)
         self.identity = {"n_windows": len(self._windows)}
         self._waited_s = 0.0
+        self._reader = ThreadPoolExecutor(1, "windows")
+        self._ahead: dict[int, Future[Batch]] = {}
+
+    def _sampled(self, step: int) -> Batch:
+        """The batch of a step; the next one is begun."""
+        for wanted in (step, step + 1):
+            if wanted not in self._ahead and wanted < max(self._config.n_steps, step + 1):
+                arguments = self._config.batch, (self._config.seed, wanted), self._config.augment
+                self._ahead[wanted] = self._reader.submit(self._windows.sample, *arguments)
+        batch = self._ahead.pop(step).result()
+        self._ahead = {ahead: future for ahead, future in self._ahead.items() if ahead == step + 1}
+        return batch
 
     def windows(self, policy: Policy, step: int) -> EncodedWindows:
         config, started_s = self._config, time.perf_counter()
-        batch = self._windows.sample(config.batch, (config.seed, step), config.augment)
+        batch = self._sampled(step)
         self._waited_s += time.perf_counter() - started_s
         target = torch.from_numpy(batch.curvature_per_m)
         features = encode(policy, to_tensor(batch.frames).flatten(0, 1), config.bfloat16)

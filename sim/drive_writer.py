@@ -43,7 +43,7 @@ class FrameWriter:
             self._stream = self._container.add_stream("libx264", rate=min(max(round(rate_hz), 1), 1000))
         self._stream.height, self._stream.width = height_px, width_px
         self._stream.pix_fmt = pix_fmt
-        self._stream.options = {"crf": "10", "preset": "fast", "g": "20", "threads": "1"}
+        self._stream.options = {"crf": "8", "preset": "superfast", "g": "20", "threads": "1"}
         self.n_frames = 0
 
     def __enter__(self) -> FrameWriter:

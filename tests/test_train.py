@@ -15,6 +15,7 @@ from driving.train import (
     LR_CORE,
     LR_ENCODER,
     RESUME_NAME,
+    RecordedWindows,
     TrainConfig,
     learning_rate_factor,
     train,
@@ -296,3 +297,17 @@ def test_train_to_tensor_moves_the_channels():
     tensor = to_tensor(frames)
     assert tensor.shape == (2, 3, 3, 4, 5)
     assert tensor[1, 2, 0, 3, 4] == frames[1, 2, 3, 4, 0]
+
+
+def test_train_windows_are_read_one_step_ahead_and_depend_on_the_step_alone(make_drive, small_policy, monkeypatch):
+    policy, asked = small_policy(), []
+    source = RecordedWindows([make_drive(30)], TINY, 16, 41)
+    sample = source._windows.sample
+    monkeypatch.setattr(source._windows, "sample", lambda *given: asked.append(given[1]) or sample(*given))
+    found = {step: source.windows(policy, step) for step in (0, 1, 2, 5, 4, 3)}
+    source._reader.shutdown()
+    assert asked == [(0, k) for k in (0, 1, 2, 3, 5, 4, 5, 3, 4)]  # of six steps; those that were asked for at random
+    for step, windows in found.items():
+        alone = sample(TINY.batch, (0, step), TINY.augment)
+        np.testing.assert_array_equal(windows.curvature_per_m.numpy(), alone.curvature_per_m)
+        np.testing.assert_array_equal(windows.dt_s.numpy(), alone.dt_s)
