@@ -18,11 +18,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from driving.serve import app as app_module
+from driving.serve import dropped as dropped_module
 from driving.serve.app import Server, packed
 from driving.serve.controls import MAX_SEED, METHODS, PROCEDURAL, Controls, Menu, menu_of
 from driving.serve.live import REWIND_S, Live
+from driving.settings import env_maker
 from sim.conventions import FRAME_RATE_HZ
+from sim.drive import save
 from sim.errors import BadInputError
+from sim.record import record
 
 MENU = Menu(("ltc19", "lstm64"))
 
@@ -414,11 +418,85 @@ def test_serve_packed_holds_sizes():
     assert parsed(packed({"a": 1}, [b"x", b"yz"])) == {"a": 1, "sizes": [1, 2]}
 
 
+# Drives that are dropped in ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drive_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine") / "d"
+    save(record(env_maker(PROCEDURAL, {}, 3.0), [10400], 3.0), folder)
+    return folder
+
+
+def put(address, path, content, origin=None):
+    """The status and text of a file that is put."""
+    request = urllib.request.Request(f"http://{address}{path}", content, method="PUT")
+    request.add_header("Origin", f"http://{address}" if origin is None else origin)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def scene_of(page, is_it=lambda scene: True):
+    """The next description of the scene that is meant."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        message = page.recv(timeout=30)
+        if isinstance(message, str) and "scene" in json.loads(message) and is_it(json.loads(message)["scene"]):
+            return json.loads(message)["scene"]
+    raise AssertionError("no such scene")
+
+
+def test_serve_drive_that_is_dropped_in_becomes_the_world(server, drive_folder):
+    made, address = server
+    with viewer(address) as page:
+        key = scene_of(page)["key"]
+        assert put(address, f"/drive/{key}/frames.mp4", b"x", origin="http://elsewhere")[0] == 403
+        assert put(address, "/drive/another/frames.mp4", b"x")[0] == 404
+        assert put(address, f"/drive/{key}/config.json", b"x")[0] == 413
+        assert put(address, f"/drive/{key}/..%2Ffact", b"x")[0] in (404, 413)
+        for path in drive_folder.iterdir():
+            assert put(address, f"/drive/{key}/{path.name}", path.read_bytes()) == (201, "")
+        page.send(json.dumps({"take": "my <b>road</b>"}))
+        scene = scene_of(page, lambda scene: scene["controls"]["world"] != PROCEDURAL)
+        assert scene["controls"]["world"] == "dropped: my <b>road</b>"
+        assert scene["worlds"] == [PROCEDURAL, "dropped: my <b>road</b>"]
+        (live,) = made.viewers
+        folder = live.dropped.drives[scene["controls"]["world"]]
+        assert folder.is_dir()
+    eventually(lambda: not folder.exists())
+
+
+def test_serve_dropped_files_that_are_no_drive_leave_all_as_it_was(live, drive_folder, monkeypatch):
+    world = live.controls.world
+    with pytest.raises(BadInputError, match="expected the files"):
+        live.hear({"take": "nothing"})
+    live.dropped.add(live.dropped.begin("table.csv"), b"timestamp_s\n")
+    with pytest.raises(BadInputError, match=r"frames\.mp4 is missing"):
+        live.hear({"take": "half"})
+    for path in drive_folder.iterdir():
+        content = b"spoilt" if path.name == "frames.mp4" else path.read_bytes()
+        live.dropped.add(live.dropped.begin(path.name), content)
+    with pytest.raises(BadInputError) as caught:
+        live.hear({"take": "spoilt"})
+    assert live.controls.world == world
+    assert live.menu.worlds == (PROCEDURAL,)
+    assert len(str(caught.value)) < 300
+    live.tick()
+    monkeypatch.setattr(dropped_module, "MAX_BYTES", 10_000)
+    with pytest.raises(BadInputError, match="a page takes up to"):
+        live.dropped.add(live.dropped.begin("frames.mp4"), b"x" * 20_000)
+    with pytest.raises(BadInputError, match="expected the files"):
+        live.hear({"take": "too large"})
+
+
 # A browser ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_serve_in_a_browser_by_real_clicks(server):
+def test_serve_in_a_browser_by_real_clicks(server, drive_folder):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
@@ -453,6 +531,9 @@ def test_serve_in_a_browser_by_real_clicks(server):
         page.click("h1")
         page.keyboard.press(" ")
         eventually(lambda: page.evaluate(f"+document.body.dataset.ticks > {paused_at} + 3"), 20)
+        page.set_input_files("#drive", sorted(drive_folder.iterdir()))
+        eventually(lambda: page.input_value("[name=world]") == "dropped: drive", 60)
+        page.select_option("[name=world]", PROCEDURAL)
         page.select_option("[name=family]", "highway")
         eventually(lambda: page.evaluate("document.querySelector('.seat h2').textContent.includes('highway')"), 60)
         assert "family=highway" in page.url

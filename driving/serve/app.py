@@ -86,6 +86,7 @@ class Server:
             Route("/menu.json", self._menu),
             Route("/recording/{name}", self._recording),
             Route("/sweep/{number:int}", self._sweep),
+            Route("/drive/{key}/{name}", self._dropped, methods=["PUT"]),
             WebSocketRoute("/live", self._live),
         ]
         return _Guard(Starlette(routes=routes, lifespan=lifespan), self)
@@ -111,6 +112,20 @@ class Server:
             return PlainTextResponse("no such sweep", 404, headers=HEADERS)
         headers = HEADERS | {"content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
         return FileResponse(pages[number], media_type="text/html", headers=headers)
+
+    async def _dropped(self, request: Request) -> Response:
+        """A file of a drive that a viewer drops in."""
+        key = request.path_params["key"].encode()
+        live = next((v for v in self.viewers if hmac.compare_digest(v.key.encode(), key)), None)
+        if live is None:
+            return PlainTextResponse("no such page", 404, headers=HEADERS)
+        try:
+            path = live.dropped.begin(request.path_params["name"])
+            async for chunk in request.stream():
+                live.dropped.add(path, chunk)
+        except BadInputError as error:
+            return PlainTextResponse(str(error), 413, headers=HEADERS)
+        return PlainTextResponse("", 201, headers=HEADERS)
 
     async def _live(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -159,7 +174,8 @@ class _Guard:
                 return "the address needs the token that was printed when the server began"
         elif not self.server.token and name not in LOOPBACK:
             return "this server is for the machine that it runs on"
-        if request.scope["type"] == "websocket" and origin.netloc != host:
+        asks_to_change = request.scope["type"] == "websocket" or request.scope["method"] not in ("GET", "HEAD")
+        if asks_to_change and origin.netloc != host:
             return "only a page of this server may open a world"
         return ""
 

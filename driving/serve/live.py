@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import secrets
 import tempfile
 import time
 from collections import deque
@@ -25,6 +27,7 @@ from driving.models.policy import Policy, to_tensor
 from driving.noise import noise_title
 from driving.rollout import PolicyActor
 from driving.serve.controls import Controls, Menu
+from driving.serve.dropped import Dropped
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, compose
 from driving.video.overlay import camera_view
 from sim.conventions import FRAME_RATE_HZ
@@ -128,6 +131,7 @@ class Live:
     ``do``      pause, go, step, rewind, push_left, push_right, next, again, record, stop
     ``wheel``   -1 (right) to 1 (left) of the viewer's steering wheel, or null: hands off
     ``clamp``   [seat, neuron, value or null]
+    ``take``    name for the drive whose files were dropped in; it becomes the world
     ``n``       number of the message, which the next picture tells back
     """
 
@@ -139,6 +143,8 @@ class Live:
         self.recording: Recording | None = None
         self.done_recordings: dict[str, Path] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.key = secrets.token_urlsafe(16)  # of who may drop drives into this world
+        self.dropped = Dropped()
         self._policies: dict[str, Policy] = {}
         self.begin()
 
@@ -150,8 +156,8 @@ class Live:
         Raises:
             BadInputError: it is no message, or asks for what there is not; nothing has changed then.
         """
-        if not isinstance(message, dict) or not message.keys() <= {"set", "do", "wheel", "clamp", "n"}:
-            raise BadInputError("message: expected an object with set, do, wheel, clamp or n")
+        if not isinstance(message, dict) or not message.keys() <= {"set", "do", "wheel", "clamp", "take", "n"}:
+            raise BadInputError("message: expected an object with set, do, wheel, clamp, take or n")
         if type(message.get("n", 0)) is not int:
             raise BadInputError("message: expected a whole number as n")
         if "set" in message:
@@ -162,6 +168,8 @@ class Live:
             self._clamp(message["clamp"])
         if "do" in message:
             self._do(message["do"])
+        if "take" in message:
+            self._take(message["take"])
         self.heard = message.get("n", self.heard)
 
     def _set(self, values: object) -> None:
@@ -209,6 +217,18 @@ class Live:
             seat.hands.clamped[neuron] = float(value)
         else:
             raise BadInputError(f"message: expected a value within {MAX_CLAMP:g} of 0, or null")
+
+    def _take(self, name: object) -> None:
+        if not isinstance(name, str):
+            raise BadInputError("message: take: expected the name of a drive")
+        before = self.menu
+        found = self.dropped.take(name)
+        self.menu = dataclasses.replace(before, drives={**before.drives, found: self.dropped.drives[found]})
+        try:
+            self._set({"world": found})
+        except BadInputError:
+            self.menu = before
+            raise
 
     def _do(self, what: object) -> None:
         actions = {
@@ -272,6 +292,8 @@ class Live:
     def describe(self) -> dict[str, Any]:
         """What stays the same while a scene runs: names, wirings, the controls as they are."""
         return {
+            "key": self.key,
+            "worlds": self.menu.worlds,
             "controls": {name: getattr(self.controls, name) for name in Controls.__dataclass_fields__},
             "seats": [
                 {
@@ -444,6 +466,7 @@ class Live:
         for seat in self.seats:
             seat.close()
         self.seats = []
+        self.dropped.close()
         if self._folder is not None:
             self._folder.cleanup()
 

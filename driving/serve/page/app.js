@@ -21,10 +21,12 @@ function option(value, words) { const o = document.createElement("option"); o.va
 function fill(select, pairs) { select.replaceChildren(...pairs.map(([value, words]) => option(value, words))); }
 const plain = (name) => name.replaceAll("_", " ");
 
+function fillWorlds(names) { fill(form.world, names.map((name) => [name, name === "lane/Procedural-v0" ? "roads of our own" : name])); }
+
 function fillMenu() {
   fill(form.policy0, menu.policies.map((name) => [name, name]));
   fill(form.policy1, [["", "nobody"], ...menu.policies.map((name) => [name, name])]);
-  fill(form.world, menu.worlds.map((name) => [name, name === "lane/Procedural-v0" ? "roads of our own" : name]));
+  fillWorlds(menu.worlds);
   const any = (words, names) => [["", words], ...names.map((name) => [name, plain(name)])];
   fill(form.family, any("as it comes", menu.families));
   fill(form.season, any("as it comes", menu.seasons));
@@ -76,6 +78,7 @@ function showNoise(severity) {
 function controlsOfAddress() {
   const wanted = {};
   for (const name of ["world", "family", "season", "weather", "noise", "method"]) if (query.has(name)) wanted[name] = query.get(name);
+  if (!menu.worlds.includes(wanted.world)) delete wanted.world;  // a drive that was dropped in went with its page
   if (query.has("policies")) wanted.policies = query.get("policies").split(",");
   if (query.has("seed")) wanted.seed = Number(query.get("seed"));
   if (query.has("severity")) wanted.severity = Number(query.get("severity"));
@@ -120,6 +123,34 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("keyup", (event) => {
   if (held.delete(event.key)) { if (held.size) steer(held.has("ArrowLeft") ? 0.5 : -0.5); else { steer(null); wheel.value = 0; } }
+});
+
+// A drive of one's own -----------------------------------------------------------------------------------------------
+
+const DRIVE_FILES = ["frames.mp4", "table.csv", "drive.json", "road_masks.npz"];
+function say(words) { status.textContent = words; status.classList.add("bad"); setTimeout(() => status.classList.remove("bad"), 6000); }
+
+async function dropIn(files, name) {
+  const wanted = files.filter((file) => DRIVE_FILES.includes(file.name));
+  const missing = DRIVE_FILES.slice(0, 3).filter((file) => !wanted.some((f) => f.name === file));
+  if (missing.length) { say(`expected the files of a drive; ${missing[0]} is missing`); return; }
+  status.textContent = "taking the drive";
+  for (const file of wanted) {
+    const answer = await fetch(withToken(`/drive/${scene.key}/${file.name}`), { method: "PUT", body: file });
+    if (!answer.ok) { say(await answer.text()); return; }
+  }
+  send({ take: name });
+}
+
+document.getElementById("drive").addEventListener("change", (event) => { dropIn([...event.target.files], "drive"); event.target.value = ""; });
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", async (event) => {
+  event.preventDefault();
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry());
+  const folder = entries.find((entry) => entry && entry.isDirectory);
+  if (!folder) { dropIn([...event.dataTransfer.files], "drive"); return; }
+  const inside = await new Promise((resolve) => folder.createReader().readEntries(resolve, () => resolve([])));
+  dropIn(await Promise.all(inside.filter((entry) => entry.isFile).map((entry) => new Promise((resolve) => entry.file(resolve)))), folder.name);
 });
 
 // Seats -----------------------------------------------------------------------------------------------------------
@@ -251,6 +282,7 @@ function connect() {
     if (message.scene) {
       const isSame = scene && JSON.stringify(scene.seats) === JSON.stringify(message.scene.seats);
       scene = message.scene;
+      if (form.world.options.length !== scene.worlds.length) fillWorlds(scene.worlds);
       if (!isSame) makeSeats();  // else the neuron that was chosen stays chosen
       if (isFirst) {
         isFirst = false; retries = 0; status.classList.remove("bad");
