@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from driving.attention import Attribution, occlusion
+from driving.attention import ATTRIBUTIONS, Attribution, occlusion
 from driving.attention.score import map_similarity, on_road_share, road_area_share
 from driving.attention.soundness import UNTRAINED_SEEDS
 from driving.instants import Driven, on_drive, together
@@ -115,8 +115,10 @@ class Seen:
 class Onlooker:
     """Computes maps and scores of what one network sees, a block of instants at a time."""
 
-    def __init__(self, policy: Policy | ExportedNetwork, method: Attribution, noisy: bool) -> None:
-        self.policy, self.noisy = policy, noisy
+    def __init__(
+        self, policy: Policy | ExportedNetwork, method: Attribution, noisy: bool, method_name: str = ""
+    ) -> None:
+        self.policy, self.noisy, self.method_name = policy, noisy, method_name
         self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method  # of exported ones: occlusion
         self.untrained = (
             [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS] if isinstance(policy, Policy) else []
@@ -159,9 +161,18 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return to_tensor(np.stack(frames)).float() / 255.0
 
 
-def titles(policies: Mapping[str, Policy | ExportedNetwork]) -> dict[str, str]:
-    """What each policy is called over its panel: its kind, after its name where two are of one kind."""
-    kinds = {name: p.core.title if isinstance(p, Policy) else p.title for name, p in policies.items()}
+def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
+    """What each network is called over its panel: its kind, and by which method one looks where these differ.
+
+    Its name stands before its kind where two networks are of one kind.
+    """
+    networks = {name: onlooker.policy for name, onlooker in onlookers.items()}
+    kinds = {name: p.core.title if isinstance(p, Policy) else p.title for name, p in networks.items()}
+    methods = {name: onlooker.method_name.replace("_", " ") for name, onlooker in onlookers.items()}
+    if len({*methods.values()}) > 1:
+        if len({id(network) for network in networks.values()}) == 1:  # one network, looked at in several ways
+            return {name: f"{method}: {kinds[name]}" for name, method in methods.items()}
+        kinds = {name: f"{kind}, {methods[name]}" for name, kind in kinds.items()}
     alike = len(set(kinds.values())) < len(kinds)
     return {name: f"{Path(name).name}: {kind}" if alike else kind for name, kind in kinds.items()}
 
@@ -182,7 +193,7 @@ def compare(
     A network whose episode has ended keeps its last picture while the others go on; where one has crashed, all
     keep theirs for ``HOLD_FRAMES`` frames at the very end, so that it can be read.
     """
-    names = titles({name: onlooker.policy for name, onlooker in onlookers.items()})
+    names = titles(onlookers)
 
     def film(last: Mapping[str, Seen], ended: Collection[str]) -> None:
         if video is None or not last:
@@ -225,7 +236,7 @@ def close(
     frame_rate_hz: float,
 ) -> None:
     """Write the card with the figures, long enough to be read."""
-    names, area = titles({name: onlooker.policy for name, onlooker in onlookers.items()}), _area(onlookers)
+    names, area = titles(onlookers), _area(onlookers)
     results = []
     for name, onlooker in onlookers.items():
         tally, log = onlooker.tally, driven[name].log if driven else None
@@ -306,7 +317,7 @@ def heading_for(n_policies: int) -> str:
 def attend(
     policies: Mapping[str, Policy | ExportedNetwork],
     source: Drive | Callable[[], LaneEnv],
-    method: Attribution,
+    method: Attribution | Mapping[str, str],
     noise: Noise | None = None,
     seconds: float | None = None,
     seed: int = 0,
@@ -322,7 +333,7 @@ def attend(
     Args:
         policies: by name; one to four for a video. An exported model can be looked at from outside, by ``occlusion``.
         source: a drive, or a maker of environments (``render_mode="rgb_array"`` for the video).
-        method: attribution, the same for every policy.
+        method: attribution, the same for every policy; or the name of one (``ATTRIBUTIONS``) for each.
         noise: what the policies see; the similarity compares each map with that of the clean frame.
         seconds: how much at most; None takes all of a drive.
         seed: episode and noise.
@@ -342,8 +353,10 @@ def attend(
         raise BadInputError("attend: expected at least one policy, got none; name them with --policies")
     if video_path is not None and len(policies) > MAX_PANELS:
         raise BadInputError(f"attend: a video shows up to {MAX_PANELS} policies, got {len(policies)}")
-    hidden = [name for name, policy in policies.items() if not isinstance(policy, Policy)]
-    if hidden and method is not occlusion:
+    given = method if isinstance(method, Mapping) else {}
+    methods: dict[str, Any] = {name: ATTRIBUTIONS[given[name]] if given else method for name in policies}
+    hidden = [name for name, p in policies.items() if not isinstance(p, Policy) and methods[name] is not occlusion]
+    if hidden:
         raise BadInputError(f"attend: {hidden[0]} can be looked at from outside only; use --method occlusion")
     if seconds is not None and not seconds > 0:
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
@@ -360,7 +373,10 @@ def attend(
         streams = together(driven, source)
     if from_s > 0:
         streams = {name: dropwhile(lambda i: i.time_s < from_s - 1e-6, stream) for name, stream in streams.items()}
-    onlookers = {name: Onlooker(policy, method, noise is not None) for name, policy in policies.items()}
+    onlookers = {
+        name: Onlooker(policy, methods[name], noise is not None, given.get(name, ""))
+        for name, policy in policies.items()
+    }
     words: dict[str, Any] = {
         "heading": heading_for(len(policies)),
         "subtitle": source_name,

@@ -689,7 +689,10 @@ def test_cli_attend_draws_a_still_and_studies_a_recorded_drive(succeeds, fails, 
     assert "grad_cam" in text
     assert {row["method"] for row in json.loads((tmp_path / "s.json").read_text())["table"]} == set(methods[1::2])
     world = "--source", "lane/Procedural-v0"
-    assert "--seeds A:B" in fails(*names, *world, *methods)
+    assert "--seeds A:B" in fails(*names, *world, *methods, "--method", "occlusion")
+    one = "attend", "--policies", saved_policies["ltc"], *world, "--seconds", 0.2
+    assert "by grad_cam" in succeeds(*one, *methods, "--video", tmp_path / "m.mp4")
+    assert (tmp_path / "m.mp4").stat().st_size > 1000
     assert "ends with .png" in fails(*names, *world, "--still", tmp_path / "s.jpg")
     assert "no video" in fails(*names, *world, "--seeds", "3:4", "--video", tmp_path / "v.mp4")
     assert "needs one of" in fails(*names, "--source", saved_drive, "--seeds", "3:4")

@@ -331,7 +331,27 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
 
 
 def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):
-    titles = compare_module.titles({"runs/a": small_policy(), "b": small_policy(seed=1)})
+    def titles_of(**methods):
+        looked = {"runs/a": small_policy(), "b": small_policy(seed=1)}
+        return compare_module.titles(
+            {name: Onlooker(policy, left_half, False, methods.get(name[-1], "")) for name, policy in looked.items()}
+        )
+
+    titles = titles_of()
     assert titles["runs/a"] != titles["b"]
     assert titles["runs/a"].startswith("a: ")
-    assert compare_module.titles({"x": small_policy()})["x"] == "19 liquid neurons (LTC)"
+    policy = small_policy()
+    assert compare_module.titles({"x": Onlooker(policy, left_half, False)})["x"] == "19 liquid neurons (LTC)"
+    assert titles_of(a="grad_cam", b="occlusion") == {
+        "runs/a": "19 liquid neurons (LTC), grad cam", "b": "19 liquid neurons (LTC), occlusion",
+    }  # fmt: skip
+    one = {"x": Onlooker(policy, left_half, False, "grad_cam"), "y": Onlooker(policy, left_half, False, "occlusion")}
+    assert compare_module.titles(one)["x"] == "grad cam: 19 liquid neurons (LTC)"
+
+
+def test_compare_every_policy_by_a_method_of_its_own(make_drive, small_policy):
+    policy, drive = small_policy(), make_drive(5)
+    alone = {name: attend({"p": policy}, drive, ATTRIBUTIONS[name]) for name in ("grad_cam", "input_gradient")}
+    together = attend(dict.fromkeys(alone, policy), drive, {name: name for name in alone})
+    for name, figures in alone.items():
+        assert together["policies"][name] == figures["policies"]["p"]

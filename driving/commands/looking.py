@@ -93,7 +93,9 @@ def attend_(
     source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help=f"{', '.join(ATTRIBUTIONS)}; several with --seeds, --still. Default: the first."),
+        typer.Option(
+            "--method", help=f"{', '.join(ATTRIBUTIONS)}; default: the first. Several: one for each policy, or for one."
+        ),
     ] = None,
     noise: NoiseOption = None,
     seconds: Annotated[float | None, typer.Option(help="At most; default: 30 s, or a whole drive.")] = None,
@@ -133,13 +135,17 @@ def attend_(
         _still(policies, source, methods, parse_noise(noise), seconds, seed, still, env_option)
         return
     is_recording = find_env(source) is None and parse_drive_spec(source)[0].exists()
-    if seeds is not None or (is_recording and (len(methods) > 1 or sound)):
+    if seeds is not None or (is_recording and video is None and (len(methods) > 1 or sound)):
         _study(policies, source, methods, parse_noise(noise), seeds, seconds or 10.0, sound, video, json,
                env_option, workers or n_cores())  # fmt: skip
         return
-    if len(methods) > 1 or sound:
+    if sound:
+        raise BadInputError("attend: --sound is for a study (--seeds A:B)")
+    names = checkpoint.expand(policies)
+    if len(methods) > 1 and len(names) not in (1, len(methods)):
         raise BadInputError(
-            "attend: several methods are for a study (--seeds A:B) or a figure (--still), --sound for a study"
+            f"attend: expected a method for each of {len(names)} policies, or one policy, got {len(methods)} methods; "
+            "with --seeds A:B every policy is looked at by all"
         )
     world: Any
     if find_env(source) is not None:
@@ -153,22 +159,18 @@ def attend_(
         world = load_drive(source, masks=True)
     bar, advance = progress_bar("looking", None)
     with bar:
+        networks = {name: find_network(name) for name in names}
+        if len(names) == 1 < len(methods):
+            networks = {f"{names[0]} by {name}": networks[names[0]] for name in methods}
+        by_each: Any = dict(zip(networks, methods, strict=True)) if len(methods) > 1 else ATTRIBUTIONS[methods[0]]
         figures = compare.attend(
-            {name: find_network(name) for name in checkpoint.expand(policies)},
-            world,
-            ATTRIBUTIONS[methods[0]],
-            parse_noise(noise),
-            seconds,
-            seed,
-            video,
-            source_name=source,
-            on_frame=advance,
+            networks, world, by_each, parse_noise(noise), seconds, seed, video, source_name=source, on_frame=advance
         )
     if json is not None:
         write_json(json, figures)
     share = figures["road_area_share"]
     road = "no road mask known" if share is None else f"the road is {share:.1%} of the picture"
-    title = f"{methods[0]} on {source}; {road}"
+    title = f"{', '.join(methods)} on {source}; {road}"
     print_table(title, [{"policy": name, **row} for name, row in figures["policies"].items()])
 
 
