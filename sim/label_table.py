@@ -128,10 +128,10 @@ def labels_of(path: Path, header: Sequence[str], body: list[list[str]], columns:
     Raises:
         BadInputError: no rows, or no column that could be the steering.
     """
-    header = [text.lower() for text in header]
     if not body:
         raise BadInputError(f"{path}: has a header but no rows")
     finder = _Finder(path, header, body)
+    header = finder.header
     said = finder.said
     picture = finder.column("picture", columns.picture_column, _is_picture_name)
     is_time = _time if header else (lambda text: math.nan)
@@ -222,8 +222,9 @@ def _time(text: str) -> float:
 class _Finder:
     """Gives each kind of column at most one place, and no place twice."""
 
-    def __init__(self, path: Path, header: list[str], body: list[list[str]]) -> None:
-        self.path, self.header, self.body = path, header, body
+    def __init__(self, path: Path, header: Sequence[str], body: list[list[str]]) -> None:
+        self.path, self.names, self.body = path, header, body
+        self.header = [name.lower() for name in header]
         self.n = len(header) or Counter(len(line) for line in body).most_common(1)[0][0]
         self.taken: set[int] = set()
         self.said: list[str] = []
@@ -235,12 +236,12 @@ class _Finder:
         """The place of a kind of column: as named, else by the usual names, without a header by its values."""
         place = self._named(kind, name) if name is not None else self._usual(kind, is_it)
         if place is None and needed:
-            have = ", ".join(self.header) or f"{self.n} columns without names"
+            have = ", ".join(self.names) or f"{self.n} columns without names"
             raise BadInputError(f"{self.path}: no column for {kind} ({one_line(have)}); name it with --{kind}-column")
         if place is not None:
             self.taken.add(place)
             if name is None and self.header and kind != "picture":
-                self.said.append(f"{kind} is column {one_line(repr(self.header[place]), 40)}")
+                self.said.append(f"{kind} is column {one_line(repr(self.names[place]), 40)}")
         return place
 
     def _named(self, kind: str, name: str) -> int:
@@ -248,7 +249,7 @@ class _Finder:
             return self.header.index(name.lower())
         if name.isdecimal() and len(name) < 6 and 1 <= int(name) <= self.n and not self.header:
             return int(name) - 1
-        have = ", ".join(self.header) or f"1 to {self.n}"
+        have = ", ".join(self.names) or f"1 to {self.n}"
         raise BadInputError(f"{self.path}: no {kind} column {one_line(repr(name), 40)}; it has {one_line(have)}")
 
     def _usual(self, kind: str, is_it: Callable[[str], bool]) -> int | None:

@@ -1,14 +1,17 @@
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from driving import runtime
 from driving.runtime import DonkeycarPilot, Driver
 from driving.runtime.driver import HOLD_S, LATENCY_STEPS, MAX_DT_S, MIN_DT_S, RELEASE_S
 
@@ -387,3 +390,23 @@ def test_runtime_meta_of_the_tests_is_what_an_export_writes():
     assert META.keys() <= meta.keys()
     assert meta["format"] == META["format"]
     assert json.loads(json.dumps(meta)) == meta
+
+
+@pytest.mark.slow
+def test_runtime_is_a_distribution_of_its_own(tmp_path):
+    """The wheel holds this folder alone and drives where nothing else of the project can be imported."""
+    pytest.importorskip("hatchling", reason="needs the extra dev")
+    folder = Path(runtime.__file__).parent
+    words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-build-isolation", "--no-deps", "-w", str(tmp_path), "."]
+    subprocess.run(words, check=True, cwd=folder)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        code = {name for name in archive.namelist() if name.endswith(".py")}
+        metadata = archive.read(next(name for name in archive.namelist() if name.endswith("METADATA"))).decode()
+        archive.extractall(tmp_path / "site")
+    assert code == {f"liquid_lane_runtime/{path.name}" for path in folder.glob("*.py")}
+    assert metadata.count("Requires-Dist") == 3
+    program = "import sys, liquid_lane_runtime as r; print(r.Driver.__name__, {'driving', 'torch'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path,
+                           env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, check=True)  # fmt: skip
+    assert found.stdout.split() == ["Driver", "set()"]

@@ -32,6 +32,7 @@ from driving.instants import on_drive
 from driving.models import checkpoint
 from driving.noise import CLEAN, Noise, noise_title, parse_noise
 from driving.others import find_network
+from driving.report import GALLERY_NAME, REPORT_NAME
 from driving.settings import env_maker, find_env, known_envs, parse_env_options
 from driving.study.run import OWN, REFERENCE, Study, run_study
 from driving.study.scenes import Stage
@@ -82,7 +83,8 @@ def demo(
         f"Attention ({attention['method']}); the road is {share:.1%} of the picture",
         [{"policy": name, **row} for name, row in attention["policies"].items()],
     )
-    print(f"Written: {out / 'comparison.mp4'}, {out / 'report.html'}, {out / 'metrics.json'}")
+    written = "comparison.mp4", REPORT_NAME, "metrics.json"
+    print(f"Written: {', '.join(str(out / name) for name in written)}; begin with {out / GALLERY_NAME}")
 
 
 def attend_(
