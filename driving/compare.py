@@ -171,7 +171,7 @@ def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
     methods = {name: onlooker.method_name.replace("_", " ") for name, onlooker in onlookers.items()}
     if len({*methods.values()}) > 1:
         if len({id(network) for network in networks.values()}) == 1:  # one network, looked at in several ways
-            return {name: f"{method}: {kinds[name]}" for name, method in methods.items()}
+            return {name: method[:1].upper() + method[1:] for name, method in methods.items()}
         kinds = {name: f"{kind}, {methods[name]}" for name, kind in kinds.items()}
     alike = len(set(kinds.values())) < len(kinds)
     return {name: f"{Path(name).name}: {kind}" if alike else kind for name, kind in kinds.items()}
@@ -302,16 +302,23 @@ def _inside(policy: Policy, instant: Instant) -> dict[str, Any]:
         trace = core.synapse_trace(policy.encode(frame), instant.state.unsqueeze(0)) if core.wiring else None
     return {
         "neurons": core.shown_state(instant.state).numpy(),
+        "units_note": core.units_note,
         "wiring": core.wiring,
         "strengths": None if strengths is None else strengths.detach().numpy(),
         "time_constants_s": None if trace is None else trace.time_constant_s[0].numpy(),
     }
 
 
-def heading_for(n_policies: int) -> str:
+def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
     """The line over the video."""
-    number = {2: "two", 3: "three", 4: "four"}.get(n_policies)
-    return f"Same road, {number} networks. Bright = where each looks" if number else "Bright = where it looks"
+    networks = [onlooker.policy for onlooker in onlookers.values()]
+    number = {2: "two", 3: "three", 4: "four"}.get(len(networks))
+    if number is None:
+        return "Bright = where it looks"
+    if len({id(network) for network in networks}) == 1:
+        kind = networks[0].core.title if isinstance(networks[0], Policy) else networks[0].title
+        return f"{kind}: where it looks, by {number} methods"
+    return f"Same road, {number} networks. Bright = where each looks"
 
 
 def attend(
@@ -378,7 +385,7 @@ def attend(
         for name, policy in policies.items()
     }
     words: dict[str, Any] = {
-        "heading": heading_for(len(policies)),
+        "heading": heading_for(onlookers),
         "subtitle": source_name,
         "condition": noise_title(noise),
         "noisy": noise is not None,

@@ -120,7 +120,7 @@ def _film(
                 together(driven, make_env),
                 onlookers,
                 video,
-                heading=heading_for(len(policies)),
+                heading=heading_for(onlookers),
                 subtitle=f"Simulated road {seed}, never seen in training",
                 condition=noise_title(condition),
                 noisy=condition is not None,

@@ -346,7 +346,8 @@ def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):
         "runs/a": "19 liquid neurons (LTC), grad cam", "b": "19 liquid neurons (LTC), occlusion",
     }  # fmt: skip
     one = {"x": Onlooker(policy, left_half, False, "grad_cam"), "y": Onlooker(policy, left_half, False, "occlusion")}
-    assert compare_module.titles(one)["x"] == "grad cam: 19 liquid neurons (LTC)"
+    assert compare_module.titles(one)["x"] == "Grad cam"
+    assert compare_module.heading_for(one) == "19 liquid neurons (LTC): where it looks, by two methods"
 
 
 def test_compare_every_policy_by_a_method_of_its_own(make_drive, small_policy):

@@ -22,7 +22,10 @@ N_PARAMETERS = {
     "wired_cfc": 4 * (252 + 17) + 4 * 19 + 2,  # 2 of 19 neurons have a synapse to themselves
     "feedforward": 8_871,
 }
-TITLES = {"ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units"}
+TITLES = {
+    "ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units", "cfc": "CfC, 64 units", "ctrnn": "CT-RNN, 64 units",
+    "wired_cfc": "19 wired CfC neurons", "feedforward": "CNN without memory",
+}  # fmt: skip
 
 
 @pytest.fixture(params=sorted(CORES))
@@ -53,7 +56,7 @@ def test_core_parameter_count(name, core):
 def test_core_says_what_it_shows_of_itself(name, core):
     state = torch.arange(float(core.initial_state(1).numel())).reshape(core.initial_state(1).shape)
     states = torch.cat([state, -state]).numpy()
-    assert (core.kind, core.title) == (name, TITLES.get(name, name))
+    assert (core.kind, core.title) == (name, TITLES[name])
     parts = core.parts(states)
     if name == "lstm":  # h before c; the readout sees h alone
         assert core.shown_state(state[0]).tolist() == list(range(64))

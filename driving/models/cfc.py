@@ -145,6 +145,11 @@ class CfC(Core):
         for head in self.heads.weight.detach().split(n_units):
             nn.init.xavier_uniform_(head)
 
+    @property
+    def title(self) -> str:
+        """With the number of units."""
+        return f"CfC, {self.config.n_units} units"
+
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, self.config.n_units)
@@ -229,6 +234,11 @@ class WiredCfC(Core):
             dense[own, :, layer] = True
             before = own
         return dense
+
+    @property
+    def title(self) -> str:
+        """With the number of neurons."""
+        return f"{self.wiring.n_neurons} wired CfC neurons"
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""

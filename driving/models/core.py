@@ -66,6 +66,11 @@ class Core(nn.Module):
         """What kind of network it is, in a few words, to write over a picture of it."""
         return self.kind
 
+    @property
+    def units_note(self) -> str:
+        """How the units that ``shown_state`` gives hang together, to write under a picture of them."""
+        return "each wired to every other"
+
     def shown_state(self, state: Tensor) -> Tensor:
         """The units (n,) to draw of one sample's state."""
         return state.flatten()

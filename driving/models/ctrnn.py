@@ -63,6 +63,11 @@ class CTRNNCore(Core):
         self.recurrent_map = nn.Linear(self.config.n_units, self.config.n_units, bias=False)
         self.readout = nn.Linear(self.config.n_units, 1)
 
+    @property
+    def title(self) -> str:
+        """With the number of units."""
+        return f"CT-RNN, {self.config.n_units} units"
+
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, K) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, self.config.n_units)

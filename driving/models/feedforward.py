@@ -86,6 +86,15 @@ class FeedforwardCore(Core):
             nn.init.kaiming_normal_(layer.get_parameter("weight"), nonlinearity="relu")
             nn.init.zeros_(layer.get_parameter("bias"))
 
+    @property
+    def title(self) -> str:
+        """With the encoder, as papers call it."""
+        return "CNN without memory"
+
+    @property
+    def units_note(self) -> str:
+        return "the last layer; it remembers nothing"
+
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, self.config.n_units[-1])

@@ -145,8 +145,8 @@ def liquid_circuit(
         write(canvas, name, left + middle, top + height - 2, 12, MUTED, anchor="centre")
 
 
-def hidden_units(canvas: np.ndarray, rectangle: Rectangle, hidden: np.ndarray) -> None:
-    """The hidden units of a recurrent network as a grid of cells, coloured by state."""
+def hidden_units(canvas: np.ndarray, rectangle: Rectangle, hidden: np.ndarray, note: str) -> None:
+    """The hidden units of a network that is no circuit as a grid of cells, coloured by state; ``note`` below them."""
     n = len(hidden)
     left, top, width, height = card(canvas, rectangle, f"Its {n} hidden units, now")
     n_columns = int(np.ceil(np.sqrt(n)))
@@ -159,13 +159,4 @@ def hidden_units(canvas: np.ndarray, rectangle: Rectangle, hidden: np.ndarray) -
         box(
             canvas, x0 + column * pitch, y0 + row * pitch, pitch - 3, pitch - 3, state_colour(float(state)), radius_px=4
         )
-    write(
-        canvas,
-        "each wired to every other",
-        left + width / 2,
-        top + height - 2,
-        12,
-        MUTED,
-        anchor="centre",
-        max_width_px=width,
-    )
+    write(canvas, note, left + width / 2, top + height - 2, 12, MUTED, anchor="centre", max_width_px=width)

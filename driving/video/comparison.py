@@ -57,6 +57,7 @@ class Panel:
         status: one or few words, "driving" or "left the lane at 12.3 s".
         crashed: whether the car is out of its lane.
         neurons: states (n,) to be shown.
+        units_note: how they hang together, where they are no circuit's.
         wiring: of these neurons, where they are a circuit's.
         strengths: of its synapses (R,), where known.
         time_constants_s: of the neurons (n,), as they are now, where known.
@@ -76,6 +77,7 @@ class Panel:
     status: str = "driving"
     crashed: bool = False
     neurons: np.ndarray | None = None
+    units_note: str = ""
     wiring: Wiring | None = None
     strengths: np.ndarray | None = None
     time_constants_s: np.ndarray | None = None
@@ -220,7 +222,7 @@ def _columns(panel: Panel, accent: Colour, road_area_share: float | None) -> lis
         activity = partial(liquid_circuit, neurons=panel.neurons, wiring=panel.wiring)
         inside.append(partial(activity, strengths=panel.strengths, time_constants_s=panel.time_constants_s))
     elif panel.neurons is not None:
-        inside.append(partial(hidden_units, hidden=panel.neurons))
+        inside.append(partial(hidden_units, hidden=panel.neurons, note=panel.units_note))
     columns: list[tuple[float, list[Drawing]]] = [(1.0, [steer]), (1.2, scores), (1.25, inside)]
     return [column for column in columns if column[1]]
 

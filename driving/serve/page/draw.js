@@ -131,7 +131,7 @@ function drawUnits(canvas, row, chosen) {
     pen.fillRect(x + 1, y + 1, size - 3, size - 3); pen.globalAlpha = 1;
     if (k === chosen) { pen.lineWidth = 3; pen.strokeStyle = colours.ink; pen.strokeRect(x + 1, y + 1, size - 3, size - 3); }
   });
-  text(pen, `${row.states.length} hidden units, each a number; no circuit to draw`, w / 2, h - 10, 12, colours.muted);
+  text(pen, `${row.states.length} units, each a number; no circuit to draw`, w / 2, h - 10, 12, colours.muted);
   canvas.setAttribute("aria-label", `${row.states.length} hidden units`);
 }
 
