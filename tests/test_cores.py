@@ -24,7 +24,7 @@ N_PARAMETERS = {
 }
 TITLES = {
     "ltc": "19 liquid neurons (LTC)", "lstm": "CNN-LSTM, 64 units", "cfc": "CfC, 64 units", "ctrnn": "CT-RNN, 64 units",
-    "wired_cfc": "19 wired CfC neurons", "feedforward": "CNN without memory",
+    "wired_cfc": "19 wired CfC neurons", "feedforward": "CNN without memory", "gru": "CNN-GRU, 64 units",
 }  # fmt: skip
 
 

@@ -124,6 +124,11 @@ class GRUCore(Core):
         self.cell = nn.GRUCell(self.config.n_inputs, self.config.n_units)
         self.readout = nn.Linear(self.config.n_units, 1)
 
+    @property
+    def title(self) -> str:
+        """With the encoder, as papers call it."""
+        return f"CNN-GRU, {self.config.n_units} units"
+
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""
         return self.readout.weight.new_zeros(batch, self.config.n_units)

@@ -93,7 +93,7 @@ class FeedforwardCore(Core):
 
     @property
     def units_note(self) -> str:
-        return "the last layer; it remembers nothing"
+        return "last layer, no memory"
 
     def initial_state(self, batch: int) -> Tensor:
         """The state (B, units) before the first frame: zeros."""
