@@ -17,7 +17,7 @@ import numpy as np
 
 from sim.conventions import FloatOrArray
 
-N_RESAMPLES = 2000
+N_RESAMPLES = 10_000
 LEVEL = 0.05
 HOLDS, DOES_NOT_HOLD, CANNOT_BE_TOLD = "holds", "does not hold", "cannot be told"
 
