@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,10 @@ def test_benchmark_command_writes_what_it_prints(tmp_path, monkeypatch, capsys):
     assert "| my own | 1 |" in capsys.readouterr().out
     assert main(["benchmark", "--policy", str(policy)]) == 2
     assert "expected --policy and --out" in capsys.readouterr().err
+
+
+def test_benchmark_table_of_the_project_is_that_of_its_files():
+    """Rows are added by a file in checkpoints/benchmark and the table that the command prints."""
+    folder = Path(__file__).parents[1] / "checkpoints"
+    results = [read_result(path) for path in sorted((folder / "benchmark").glob("*.json"))]
+    assert markdown(results) in (folder / "README.md").read_text(encoding="utf-8")
