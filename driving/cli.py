@@ -24,7 +24,11 @@ COMMANDS = {
     "drive": ("testing", "drive_", "Drive in closed loop, many episodes at once."),
     "stress": ("stressing", "stress", "Drive policies on the same roads under noises; every episode is a row."),
     "reproduce": ("stressing", "reproduce", "The published experiment on noise: crashes, attention maps and neurons"),
-    "benchmark": ("benchmarking", "benchmark", "A fixed protocol for any driver: roads, weathers, disturbances."),
+    "benchmark": (
+        "benchmarking",
+        "benchmark",
+        "A fixed protocol for any driver: the same roads, weathers and disturbances",
+    ),
     "attend": ("looking", "attend_", "Where policies look, side by side, on an environment or a recorded drive."),
     "insight": ("looking", "insight_", "What the neurons do while driving."),
     "circuit": ("looking", "circuit", "Draw the circuit of a policy."),

@@ -9,6 +9,7 @@ import pytest
 
 from driving.cli import main
 from driving.commands import benchmarking
+from driving.harness import benchmark
 from driving.harness.benchmark import PARTS, RESULT_NAME, failed_share, markdown, read_result, run_benchmark
 from driving.harness.store import EpisodeStore
 from driving.models import checkpoint
@@ -83,6 +84,14 @@ def test_benchmark_table_has_a_row_a_result_the_best_first(result):
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["better", "worse"]
     assert len({line.count("|") for line in lines}) == 1
     assert "| 25 % |" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("n_drives", "n_errors", "share", "expected"), [(20, 0, 0.25, 0.25), (15, 5, 0.2, 0.4), (0, 20, None, 1.0)]
+)
+def test_benchmark_drive_that_ends_in_an_error_has_failed(n_drives, n_errors, share, expected):
+    found = {"n_drives": n_drives, "n_errors": n_errors, "failed_share": share}
+    assert benchmark._with_errors(found) == expected
 
 
 def test_benchmark_of_several_kinds_is_refused(tmp_path):

@@ -101,6 +101,7 @@ def run_benchmark(
         run_sweep(sweep, store, n_workers, on_row)
         (found,) = table(Drives(store.rows(sweep.keys())))
         rows.append({"part": part.name} | {key: found[key] for key in _OF_A_PART if key != "part"})
+        rows[-1]["failed_share"] = _with_errors(found)
     return {
         "benchmark": BENCHMARK,
         "name": name,
@@ -109,6 +110,12 @@ def run_benchmark(
         "liquid_lane": importlib.metadata.version("liquid-lane"),
         "parts": rows,
     }
+
+
+def _with_errors(found: Mapping[str, Any]) -> float:
+    """The share of drives that failed; one that the driver could not drive to its end by an error is one of them."""
+    failed = (found["failed_share"] or 0.0) * found["n_drives"] + found["n_errors"]
+    return round(failed / (found["n_drives"] + found["n_errors"]), 5)
 
 
 def read_result(path: Path, parts: Sequence[Part] = PARTS) -> dict[str, Any]:
