@@ -161,13 +161,17 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return to_tensor(np.stack(frames)).float() / 255.0
 
 
+def _kind(network: Policy | ExportedNetwork) -> str:
+    return network.core.title if isinstance(network, Policy) else network.title
+
+
 def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
     """What each network is called over its panel: its kind, and by which method one looks where these differ.
 
     Its name stands before its kind where two networks are of one kind.
     """
     networks = {name: onlooker.policy for name, onlooker in onlookers.items()}
-    kinds = {name: p.core.title if isinstance(p, Policy) else p.title for name, p in networks.items()}
+    kinds = {name: _kind(network) for name, network in networks.items()}
     methods = {name: onlooker.method_name.replace("_", " ") for name, onlooker in onlookers.items()}
     if len({*methods.values()}) > 1:
         if len({id(network) for network in networks.values()}) == 1:  # one network, looked at in several ways
@@ -316,8 +320,7 @@ def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
     if number is None:
         return "Bright = where it looks"
     if len({id(network) for network in networks}) == 1:
-        kind = networks[0].core.title if isinstance(networks[0], Policy) else networks[0].title
-        return f"{kind}: where it looks, by {number} methods"
+        return f"{_kind(networks[0])}: where it looks, by {number} methods"
     return f"Same road, {number} networks. Bright = where each looks"
 
 

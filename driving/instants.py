@@ -10,7 +10,7 @@ import numpy as np
 
 from driving.data import policy_frames
 from driving.noise import Noise
-from driving.rollout import PolicyOrActor, actor_maker, frame_shape
+from driving.rollout import PolicyOrActor, actor_maker, shape_of
 from sim.drive import Drive
 from sim.episode_workers import check_size
 from sim.episodes import EpisodeLog, EpisodePlan, Instant, Run, advance
@@ -80,7 +80,7 @@ def on_drive(
 ) -> Iterator[Instant]:
     """The policy sees a recorded drive, open loop; the state is carried along and begins anew at a gap."""
     actor = actor_maker(policy)()
-    size = frame_shape(policy)[:2]
+    size = shape_of(actor)[:2]
     frames, dt_s = policy_frames(drive, *size), drive.dt_s()
     injection = noise(seed) if noise else Injection()
     known = set(drive.mask_rows().tolist())

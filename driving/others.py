@@ -20,7 +20,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,11 @@ class Other:
         digest: of the model's file, or of the module's source, 16 hexadecimal digits. What a module imports does not
             count.
         unseen: groups of noises that reach into a network where this driver hides it.
-        model: file of an exported model.
     """
 
     make: Callable[[], Actor]
     digest: str
     unseen: tuple[str, ...]
-    model: Path | None = field(default=None)
 
     def __call__(self) -> Actor:
         return self.make()
@@ -89,8 +87,8 @@ class ExportedNetwork(nn.Module):
         """uint8 (B, H, W, 3), (B, S), (B,) -> curvature (B,) in 1/m, finite and within the limit, and new state."""
         inputs = {"frame": frames, "state": state.numpy(), "dt_s": np.asarray(dt_s, np.float32)}
         curvature, new_state = self._session.run(["curvature_per_m", "new_state"], inputs)
-        limit = self.max_curvature_per_m
-        return np.clip(np.nan_to_num(curvature, nan=0.0), -limit, limit), torch.from_numpy(new_state)
+        curvature, limit = curvature.reshape(-1), self.max_curvature_per_m
+        return np.clip(np.where(np.isfinite(curvature), curvature, 0.0), -limit, limit), torch.from_numpy(new_state)
 
     def step(self, frame: Tensor, state: Tensor, dt_s: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (B, 3, H, W), uint8 or float in [0, 1]: floats are rounded to 256 levels."""
@@ -173,6 +171,11 @@ def is_exported(name: str) -> bool:
     return path.suffix == ".onnx" or ((path / MODEL_FILE).is_file() and not (path / checkpoint.CONFIG).is_file())
 
 
+def _is_python(name: str) -> bool:
+    """Is it ``module:factory``?"""
+    return bool(_PYTHON.fullmatch(name)) and not Path(name).exists()
+
+
 def find_driver(name: str) -> Policy | Other:
     """Who drives by name: a policy, an exported model (a folder or file), or ``module:factory``.
 
@@ -184,8 +187,8 @@ def find_driver(name: str) -> Policy | Other:
         make = partial(OnnxActor, path)
         make()
         file = path / MODEL_FILE if path.is_dir() else path
-        return Other(make, _digest(file.read_bytes()), ("adversary",), path)
-    if _PYTHON.fullmatch(name) and not path.exists():
+        return Other(make, _digest(file.read_bytes()), ("adversary",))
+    if _is_python(name):
         _make(name)
         return Other(partial(_make, name), _digest(name.encode() + _source(name)), ("adversary", "state"))
     return checkpoint.load(name)
@@ -204,7 +207,7 @@ def find_network(name: str) -> Policy | ExportedNetwork:
     """
     if is_exported(name):
         return ExportedNetwork(Path(name))
-    if _PYTHON.fullmatch(name) and not Path(name).exists():
+    if _is_python(name):
         raise BadInputError(
             f"{name}: shows its command, not its memory, so nobody can say where it looks; export it as ONNX with the "
             "inputs and outputs of liquid-lane export"

@@ -85,7 +85,12 @@ def frame_shape(driver: PolicyOrActor) -> tuple[int, int, int]:
     """
     if isinstance(driver, Policy):
         return driver.config.height_px, driver.config.width_px, 3
-    shape = driver().frame_shape
+    return shape_of(driver())
+
+
+def shape_of(actor: Actor) -> tuple[int, int, int]:
+    """``frame_shape`` of an actor that is there already."""
+    shape = actor.frame_shape
     if shape is None or len(shape) != 3:
         raise BadInputError(f"driver: expected an actor with a frame_shape (H, W, 3), got {shape}")
     return shape[0], shape[1], shape[2]

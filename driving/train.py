@@ -205,13 +205,13 @@ class RecordedWindows(WindowSource):
 
     def _sampled(self, step: int) -> Batch:
         """The batch of a step; the next one is begun."""
-        for wanted in (step, step + 1):
-            if wanted not in self._ahead and wanted < max(self._config.n_steps, step + 1):
-                arguments = self._config.batch, (self._config.seed, wanted), self._config.augment
-                self._ahead[wanted] = self._reader.submit(self._windows.sample, *arguments)
-        batch = self._ahead.pop(step).result()
-        self._ahead = {ahead: future for ahead, future in self._ahead.items() if ahead == step + 1}
-        return batch
+        batch = self._ahead.pop(step, None) or self._begun(step)
+        self._ahead = {step + 1: self._begun(step + 1)} if step + 1 < self._config.n_steps else {}
+        return batch.result()
+
+    def _begun(self, step: int) -> Future[Batch]:
+        config = self._config
+        return self._reader.submit(self._windows.sample, config.batch, (config.seed, step), config.augment)
 
     def windows(self, policy: Policy, step: int) -> EncodedWindows:
         config, started_s = self._config, time.perf_counter()

@@ -1,9 +1,11 @@
 import csv
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from driving.attention import occlusion
 from driving.cli import main
@@ -14,7 +16,7 @@ from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import KINDS
 from driving.open_loop import evaluate
-from driving.others import OnnxActor, find_driver, find_network
+from driving.others import ExportedNetwork, OnnxActor, find_driver, find_network
 from driving.rollout import rollout
 from driving.settings import env_maker
 from sim.drive import save
@@ -129,6 +131,16 @@ def test_others_are_driven_by_the_sweep_beside_policies(exported, module, tmp_pa
     assert len({row["digest"] for row in rows}) == 3
     assert main([*words[:5], "--noises", "state_burst:mild", *words[8:]]) == 2
     assert "which mine_here:Mine hides" in capsys.readouterr().err
+
+
+def test_others_answer_of_a_model_that_is_not_finite_goes_straight_on():
+    network = ExportedNetwork.__new__(ExportedNetwork)
+    torch.nn.Module.__init__(network)
+    network.max_curvature_per_m = 0.1
+    answer = np.array([math.nan, math.inf, -math.inf, 0.5, 0.02], np.float32), np.zeros((5, 2), np.float32)
+    network._session = SimpleNamespace(run=lambda names, inputs: answer)
+    found, _ = network.run(np.zeros((5, 2, 2, 3), np.uint8), torch.zeros(5, 2), np.ones(5))
+    np.testing.assert_allclose(found, [0, 0, 0, 0.1, 0.02])
 
 
 def test_others_digest_is_that_of_the_source(module):

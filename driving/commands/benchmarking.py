@@ -56,7 +56,7 @@ def benchmark(
     write_json(out / RESULT_NAME, result)
     texts = {part.name: part.text for part in PARTS}
     rows = [
-        {"part": texts[row["part"]], "failed": f"{row['failed_share'] or 0.0:.0%} of {row['n_drives']}"}
+        {"part": texts[row["part"]], "failed": f"{row['failed_share']:.0%} of {row['n_drives'] + row['n_errors']}"}
         | {"crashes a km (95 %)": with_interval(row, "crashes_per_km"), "|offset| m": row["mean_abs_offset_m"]}
         for row in result["parts"]
     ]

@@ -79,7 +79,7 @@ def drive_(
     model, disturbance, episodes = find_driver(policy), parse_noise(noise), parse_seeds(seeds)
     if video is not None and not isinstance(model, Policy):
         raise BadInputError("--video: shows where a network looks, which is known of policies of this project alone")
-    if disturbance is not None and not isinstance(model, Policy):
+    if disturbance is not None:
         check_seen({policy: model}, [disturbance.kind.group])
     bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
     with bar:

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from driving.serve.controls import Menu
+from driving.serve.dropped import FILES as DRIVE_FILES
 from driving.serve.live import Live
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
@@ -96,7 +97,9 @@ class Server:
         return FileResponse(path, media_type=TYPES[path.suffix], headers=HEADERS)
 
     async def _menu(self, request: Request) -> Response:
-        return JSONResponse(self.menu.to_dict() | {"sweeps": list(self.sweeps)}, headers=HEADERS)
+        return JSONResponse(
+            self.menu.to_dict() | {"sweeps": list(self.sweeps), "drive_files": DRIVE_FILES}, headers=HEADERS
+        )
 
     async def _recording(self, request: Request) -> Response:
         name = request.path_params["name"]

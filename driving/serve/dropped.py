@@ -24,7 +24,7 @@ class Dropped:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="liquid-lane-")
-        self._n_bytes = 0
+        self._n_kept = self._n_incoming = 0  # bytes
         self.drives: dict[str, Path] = {}
 
     @property
@@ -50,16 +50,16 @@ class Dropped:
         Raises:
             BadInputError: more than ``MAX_BYTES`` in all, or no room; what came in is thrown away.
         """
-        self._n_bytes += len(chunk)
+        self._n_incoming += len(chunk)
         try:
-            if self._n_bytes > MAX_BYTES:
+            if self._n_kept + self._n_incoming > MAX_BYTES:
                 raise BadInputError(
                     f"a page takes up to {MAX_BYTES / 1e6:.0f} MB of drives; name it with --data instead"
                 )
             with path.open("ab") as file:
                 file.write(chunk)
         except (BadInputError, OSError) as error:
-            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._discard()
             raise error if isinstance(error, BadInputError) else BadInputError(one_line(error)) from None
 
     def take(self, wanted: str) -> str:
@@ -82,10 +82,16 @@ class Dropped:
                     path.rename(new / path.name)
         except BadInputError as error:
             raise BadInputError(str(error).replace(f"{self._folder.name}/", "")) from None
+        else:
+            self._n_kept += self._n_incoming
         finally:
-            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._discard()
         self.drives[name] = folder
         return name
+
+    def _discard(self) -> None:
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._n_incoming = 0
 
     def close(self) -> None:
         """All of it goes."""

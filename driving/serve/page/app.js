@@ -17,6 +17,7 @@ function send(message) {
   socket.send(JSON.stringify(message));
 }
 
+function say(words) { status.textContent = words; status.classList.add("bad"); setTimeout(() => status.classList.remove("bad"), 4000); }
 function option(value, words) { const o = document.createElement("option"); o.value = value; o.textContent = words; return o; }
 function fill(select, pairs) { select.replaceChildren(...pairs.map(([value, words]) => option(value, words))); }
 const plain = (name) => name.replaceAll("_", " ");
@@ -127,12 +128,9 @@ addEventListener("keyup", (event) => {
 
 // A drive of one's own -----------------------------------------------------------------------------------------------
 
-const DRIVE_FILES = ["frames.mp4", "table.csv", "drive.json", "road_masks.npz"];
-function say(words) { status.textContent = words; status.classList.add("bad"); setTimeout(() => status.classList.remove("bad"), 6000); }
-
 async function dropIn(files, name) {
-  const wanted = files.filter((file) => DRIVE_FILES.includes(file.name));
-  const missing = DRIVE_FILES.slice(0, 3).filter((file) => !wanted.some((f) => f.name === file));
+  const wanted = files.filter((file) => menu.drive_files.includes(file.name));
+  const missing = menu.drive_files.slice(0, 3).filter((file) => !wanted.some((f) => f.name === file));
   if (missing.length) { say(`expected the files of a drive; ${missing[0]} is missing`); return; }
   status.textContent = "taking the drive";
   for (const file of wanted) {
@@ -278,7 +276,7 @@ function connect() {
   socket.onmessage = (event) => {
     if (typeof event.data !== "string") { picture(event.data); return; }
     const message = JSON.parse(event.data);
-    if (message.refused) { status.textContent = message.refused; status.classList.add("bad"); setTimeout(() => status.classList.remove("bad"), 4000); if (scene) showControls(scene.controls); }
+    if (message.refused) { say(message.refused); if (scene) showControls(scene.controls); }
     if (message.scene) {
       const isSame = scene && JSON.stringify(scene.seats) === JSON.stringify(message.scene.seats);
       scene = message.scene;
