@@ -18,7 +18,7 @@ from driving.attention.soundness import UNTRAINED_SEEDS
 from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
-from driving.others import ExportedNetwork, driver_of
+from driving.others import OutsideNetwork, driver_of
 from driving.video import (
     HEIGHT_PX,
     MAX_PANELS,
@@ -116,10 +116,10 @@ class Onlooker:
     """Computes maps and scores of what one network sees, a block of instants at a time."""
 
     def __init__(
-        self, policy: Policy | ExportedNetwork, method: Attribution, noisy: bool, method_name: str = ""
+        self, policy: Policy | OutsideNetwork, method: Attribution, noisy: bool, method_name: str = ""
     ) -> None:
         self.policy, self.noisy, self.method_name = policy, noisy, method_name
-        self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method  # of exported ones: occlusion
+        self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method
         self.untrained = (
             [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS] if isinstance(policy, Policy) else []
         )
@@ -161,7 +161,7 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return to_tensor(np.stack(frames)).float() / 255.0
 
 
-def _kind(network: Policy | ExportedNetwork) -> str:
+def _kind(network: Policy | OutsideNetwork) -> str:
     return network.core.title if isinstance(network, Policy) else network.title
 
 
@@ -271,7 +271,7 @@ def _area(onlookers: Mapping[str, Onlooker]) -> float | None:
     return round(sum(area.total for area in areas) / n, 5) if n else None
 
 
-def panel_of(title: str, policy: Policy | ExportedNetwork, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
+def panel_of(title: str, policy: Policy | OutsideNetwork, seen: Seen, log: EpisodeLog | None, ended: bool) -> Panel:
     """What a video shows of one network at an instant; its neurons where they are known."""
     instant = seen.instant
     crashed = bool(ended and log is not None and log.crashed)
@@ -325,7 +325,7 @@ def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
 
 
 def attend(
-    policies: Mapping[str, Policy | ExportedNetwork],
+    policies: Mapping[str, Policy | OutsideNetwork],
     source: Drive | Callable[[], LaneEnv],
     method: Attribution | Mapping[str, str],
     noise: Noise | None = None,
@@ -341,7 +341,7 @@ def attend(
     """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
 
     Args:
-        policies: by name; one to four for a video. An exported model can be looked at from outside, by ``occlusion``.
+        policies: by name; one to four for a video. What is known from outside only can be looked at by ``occlusion``.
         source: a drive, or a maker of environments (``render_mode="rgb_array"`` for the video).
         method: attribution, the same for every policy; or the name of one (``ATTRIBUTIONS``) for each.
         noise: what the policies see; the similarity compares each map with that of the clean frame.
@@ -357,7 +357,7 @@ def attend(
 
     Raises:
         BadInputError: no policy, more than four for a video, no positive time, or a method that needs to look into
-            a network that is exported.
+            a network that is known from outside only.
     """
     if not policies:
         raise BadInputError("attend: expected at least one policy, got none; name them with --policies")

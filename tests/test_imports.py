@@ -273,7 +273,7 @@ MAY_IMPORT = {
         "sim.render",
         "sim.surface_class",
     },
-    "driving.others": {"driving.models", "driving.rollout", "driving.runtime", "sim.episodes"},
+    "driving.others": {"driving.models", "driving.rollout", "driving.runtime", "sim.conventions", "sim.episodes"},
     "driving.open_loop": {
         "driving.data",
         "driving.instants",

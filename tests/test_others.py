@@ -16,7 +16,7 @@ from driving.models import checkpoint
 from driving.models.policy import Policy
 from driving.noise import KINDS
 from driving.open_loop import evaluate
-from driving.others import ExportedNetwork, OnnxActor, find_driver, find_network
+from driving.others import ExportedNetwork, NetworkActor, PythonNetwork, find_driver, find_network
 from driving.rollout import rollout
 from driving.settings import env_maker
 from sim.drive import save
@@ -24,6 +24,7 @@ from sim.errors import BadInputError
 from sim.record import record
 
 MODULE = """
+import numpy as np
 from sim.episodes import ExpertActor
 class Mine:
     frame_shape, asks_expert = (78, 200, 3), False
@@ -32,6 +33,16 @@ class Mine:
         for instant in instants:
             assert instant.frame.shape == self.frame_shape and 0 <= instant.i_run < self.n
             instant.curvature_per_m = {value}
+class Shown(Mine):
+    def begin(self, n):
+        self.n, self.state = n, np.zeros((n, 1))
+    def act(self, instants):
+        runs = [instant.i_run for instant in instants]
+        for i, instant in zip(runs, instants):
+            self.state[i] = 0.5 * self.state[i] + instant.frame[40:, 80:120].mean() / 255
+            instant.curvature_per_m = 0.02 * float(self.state[i, 0])
+class Wrong(Mine):
+    state = "none"
 class Half: frame_shape = None
 def broken(): raise RuntimeError("no camera")
 """
@@ -58,7 +69,7 @@ def exported(tmp_path_factory):
 def test_others_an_exported_model_drives_as_its_policy(exported):
     world = env_maker("lane/Procedural-v0", {}, 3.0)
     theirs, ours = find_driver(str(exported)), find_driver("ltc19")
-    assert isinstance(theirs(), OnnxActor)
+    assert isinstance(theirs(), NetworkActor)
     assert isinstance(ours, Policy)
     for a, b in zip(rollout(theirs, world, [7, 8], 3.0), rollout(ours, world, [7, 8], 3.0), strict=True):
         assert a.lateral_offset_m == pytest.approx(b.lateral_offset_m, abs=2e-3)
@@ -162,6 +173,44 @@ def test_others_exported_model_is_looked_at_from_outside(exported, recording, ca
     assert "from outside only; use --method occlusion" in capsys.readouterr().err
     assert main([*words[:2], "mine_here:Mine", *words[3:]]) == 2
     assert "nobody can say where it looks" in capsys.readouterr().err
+
+
+def test_others_python_that_shows_its_memory_is_looked_at_from_outside(module, recording, tmp_path, capsys):
+    module()
+    network = find_network("mine_here:Shown")
+    frames = np.random.default_rng(0).integers(0, 255, (3, 78, 200, 3), np.uint8)
+    pictures = torch.from_numpy(frames).movedim(-1, 1)
+    state = torch.tensor([[0.0], [1.0], [0.0]])
+    command, after = network.step(pictures, state, torch.full((3,), 0.05))
+    expected = 0.5 * state[:, 0].numpy() + frames[:, 40:, 80:120].mean((1, 2, 3)) / 255
+    np.testing.assert_allclose(after[:, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(command, 0.02 * expected, rtol=1e-5)
+
+    found = occlusion(network, pictures, state)
+    assert found.shape == (3, 78, 200)
+    assert found[:, 45:, 85:115].mean() > 5 * found[:, :30].mean()
+    assert float(found[:, :30, :70].max()) < 0.05
+
+    words = ["attend", "--policies", "mine_here:Shown", "ltc19", "--source", "lane/Procedural-v0", "--seconds", "0.3"]
+    assert main([*words, "--method", "occlusion", "--video", str(tmp_path / "a.mp4")]) == 0
+    words[4:] = ["--source", str(recording), "--seconds", "0.3", "--method", "occlusion"]
+    assert main(words) == 0
+    words[2] = "mine_here:Wrong"
+    assert main(words) == 2
+    assert "expected a state (n, S) with a row for each of 1 episodes, got 'none'" in capsys.readouterr().err
+
+
+def test_others_python_drives_the_same_through_its_shown_memory(module):
+    module()
+    world = env_maker("lane/Procedural-v0", {}, 1.0)
+    network = find_network("mine_here:Shown")
+    assert isinstance(network, PythonNetwork)
+    ours, theirs = (
+        rollout(driver, world, [3, 4], 1.0)
+        for driver in (find_driver("mine_here:Shown"), lambda: NetworkActor(network))
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.curvature_per_m, b.curvature_per_m, rtol=1e-5)
 
 
 def test_others_film_shows_an_exported_model_without_its_neurons(exported, tmp_path):
