@@ -9,13 +9,16 @@ arrow key every other second. Needs ``playwright`` and Chromium. Server and brow
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PORT = 8791
 
@@ -33,15 +36,11 @@ def memory_mb(pid: int) -> float:
     return round(total, 1)
 
 
-def main() -> None:
-    """Measure and print."""
+@contextlib.contextmanager
+def opened(scene: str, size: tuple[int, int] = (1280, 900)) -> Iterator[tuple[Any, int]]:
+    """The page of a server of its own, driving, in headless Chromium; and the server's process id."""
     from playwright.sync_api import sync_playwright
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--scene", default="policies=ltc19,lstm64&seed=2005", help="Of the page's address.")
-    parser.add_argument("--shot", type=Path, help="Screenshot at the end.")
-    given = parser.parse_args()
     words = [sys.executable, "-m", "driving", "serve", "--port", str(PORT)]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -50,32 +49,43 @@ def main() -> None:
         with sync_playwright() as driver:
             program = shutil.which("chromium") or shutil.which("google-chrome")
             browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            faults: list[str] = []
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.goto(f"http://127.0.0.1:{PORT}/?{given.scene}")
-            time.sleep(20)
-            rates, delays, memories = [], [], [memory_mb(server.pid)]
-            heap_mb = [page.evaluate("performance.memory.usedJSHeapSize / 1e6")]
-            until, next_memory = time.monotonic() + 60 * given.minutes, time.monotonic() + 60
-            while time.monotonic() < until:
-                for key in ("ArrowLeft", "ArrowRight"):
-                    page.keyboard.down(key)
-                    time.sleep(0.5)
-                    page.keyboard.up(key)
-                    time.sleep(0.5)
-                figures = page.evaluate("({...document.body.dataset})")
-                rates.append(float(figures["rate"]))
-                delays.append(page.evaluate("[...delays].sort((a, b) => a - b)[delays.length >> 1]"))
-                if time.monotonic() >= next_memory:
-                    next_memory += 60
-                    memories.append(memory_mb(server.pid))
-                    heap_mb.append(page.evaluate("performance.memory.usedJSHeapSize / 1e6"))
-            if given.shot:
-                page.screenshot(path=str(given.shot), full_page=True)
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+            page.goto(f"http://127.0.0.1:{PORT}/?{scene}")
+            page.wait_for_timeout(20_000)
+            yield page, server.pid
             browser.close()
     finally:
         server.terminate()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--scene", default="policies=ltc19,lstm64&seed=2005", help="Of the page's address.")
+    parser.add_argument("--shot", type=Path, help="Screenshot at the end.")
+    given = parser.parse_args()
+    faults: list[str] = []
+    with opened(given.scene) as (page, pid):
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        rates, delays, memories = [], [], [memory_mb(pid)]
+        heap_mb = [page.evaluate("performance.memory.usedJSHeapSize / 1e6")]
+        until, next_memory = time.monotonic() + 60 * given.minutes, time.monotonic() + 60
+        while time.monotonic() < until:
+            for key in ("ArrowLeft", "ArrowRight"):
+                page.keyboard.down(key)
+                time.sleep(0.5)
+                page.keyboard.up(key)
+                time.sleep(0.5)
+            figures = page.evaluate("({...document.body.dataset})")
+            rates.append(float(figures["rate"]))
+            delays.append(page.evaluate("[...delays].sort((a, b) => a - b)[delays.length >> 1]"))
+            if time.monotonic() >= next_memory:
+                next_memory += 60
+                memories.append(memory_mb(pid))
+                heap_mb.append(page.evaluate("performance.memory.usedJSHeapSize / 1e6"))
+        if given.shot:
+            page.screenshot(path=str(given.shot), full_page=True)
     figures = {
         "minutes": given.minutes,
         "pictures_per_s": statistics.median(rates),
