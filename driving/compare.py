@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile, islice, zip_longest
 from pathlib import Path
@@ -15,9 +15,11 @@ import torch
 from driving.attention import ATTRIBUTIONS, Attribution, occlusion
 from driving.attention.score import map_similarity, on_road_share, road_area_share
 from driving.attention.soundness import UNTRAINED_SEEDS
+from driving.harness.recovery import Recovery
 from driving.instants import Driven, on_drive, together
 from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
+from driving.noise.memory import STATE_BURST
 from driving.others import OutsideNetwork, driver_of
 from driving.video import (
     HEIGHT_PX,
@@ -104,26 +106,44 @@ class AttentionTally:
 
 @dataclass(frozen=True)
 class Seen:
-    """An instant with its map (H, W) and the means of the shares up to it."""
+    """An instant with its map (H, W) and the means of the shares up to it.
+
+    ``burst``: as ``Recovery.latest``, where bursts in the memory are followed.
+    """
 
     instant: Instant
     attention: np.ndarray
     on_road_share: float | None
     untrained_on_road_share: float | None
+    burst: tuple[bool, float] | None = None
 
 
 class Onlooker:
     """Computes maps and scores of what one network sees, a block of instants at a time."""
 
     def __init__(
-        self, policy: Policy | OutsideNetwork, method: Attribution, noisy: bool, method_name: str = ""
+        self,
+        policy: Policy | OutsideNetwork,
+        method: Attribution,
+        noisy: bool,
+        method_name: str = "",
+        recovery: Recovery | None = None,
     ) -> None:
         self.policy, self.noisy, self.method_name = policy, noisy, method_name
         self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method
         self.untrained = (
             [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS] if isinstance(policy, Policy) else []
         )
-        self.tally = AttentionTally()
+        self.tally, self.recovery = AttentionTally(), recovery
+        self._bursts: dict[float, tuple[bool, float] | None] = {}
+
+    def follow(self, stream: Iterable[Instant]) -> Iterator[Instant]:
+        """The instants, bursts in the memory followed as they come: an injection is known only while it acts."""
+        for instant in stream:
+            if self.recovery is not None:
+                self.recovery.watch([instant])
+                self._bursts[instant.time_s] = self.recovery.latest()
+            yield instant
 
     def seen(self, instants: Sequence[Instant]) -> list[Seen]:
         """The instants with their maps and the shares so far; the tally grows."""
@@ -152,7 +172,8 @@ class Onlooker:
                 tally.on_road.add(tally.shares[-1])
                 if untrained:
                     tally.untrained_on_road.add(float(np.mean([on_road_share(other[i], mask) for other in untrained])))
-            scored.append(Seen(instant, maps[i], tally.on_road.value, tally.untrained_on_road.value))
+            burst = self._bursts.pop(instant.time_s, None)
+            scored.append(Seen(instant, maps[i], tally.on_road.value, tally.untrained_on_road.value, burst))
         return scored
 
 
@@ -252,6 +273,7 @@ def close(
             Result(
                 names[name], tally.on_road.value, low, high, tally.untrained_on_road.value, area,
                 tally.similarity.value, log.mean_abs_offset_m if log else None, status, bool(log and log.crashed),
+                onlooker.recovery.mean_s() if onlooker.recovery else None,
             )
         )  # fmt: skip
     picture = closing_card(results, "What came out", subtitle)
@@ -275,7 +297,10 @@ def panel_of(title: str, policy: Policy | OutsideNetwork, seen: Seen, log: Episo
     """What a video shows of one network at an instant; its neurons where they are known."""
     instant = seen.instant
     crashed = bool(ended and log is not None and log.crashed)
-    status = "driving" if log is not None else "watching"
+    status, is_shaken = "driving" if log is not None else "watching", False
+    if seen.burst is not None:
+        is_shaken, after_s = seen.burst
+        status = "shaken" if is_shaken else f"recovered in {after_s:.2f} s"
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
     limit_per_m = policy.config.max_curvature_per_m if isinstance(policy, Policy) else policy.max_curvature_per_m
@@ -292,6 +317,7 @@ def panel_of(title: str, policy: Policy | OutsideNetwork, seen: Seen, log: Episo
         lane_half_width_m=instant.info.get("lane_half_width_m"),
         status=status,
         crashed=crashed,
+        shaken=is_shaken,
         road_mask=instant.info.get("road_mask"),
         **(_inside(policy, instant) if isinstance(policy, Policy) else {}),
     )
@@ -311,6 +337,11 @@ def _inside(policy: Policy, instant: Instant) -> dict[str, Any]:
         "strengths": None if strengths is None else strengths.detach().numpy(),
         "time_constants_s": None if trace is None else trace.time_constant_s[0].numpy(),
     }
+
+
+def _recovery(policy: Policy | OutsideNetwork, noise: Noise | None) -> Recovery | None:
+    """Follows the bursts in a network's memory, where there are any and it can be stepped beside itself."""
+    return Recovery(policy) if noise is not None and noise.name == STATE_BURST and isinstance(policy, Policy) else None
 
 
 def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
@@ -372,21 +403,24 @@ def attend(
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
     if frame_rate_hz is None:
         frame_rate_hz = 1.0 / float(np.median(source.dt_s())) if isinstance(source, Drive) else FRAME_RATE_HZ
+    onlookers = {
+        name: Onlooker(policy, methods[name], noise is not None, given.get(name, ""), _recovery(policy, noise))
+        for name, policy in policies.items()
+    }
     driven: dict[str, Driven] | None = None
     if isinstance(source, Drive):
-        streams = {name: on_drive(driver_of(policy), source, seconds, noise, seed) for name, policy in policies.items()}
+        streams = {
+            name: onlookers[name].follow(on_drive(driver_of(policy), source, seconds, noise, seed))
+            for name, policy in policies.items()
+        }
     else:
         show, limit_s = video_path is not None, seconds or 60.0
         driven = {
             name: Driven(driver_of(policy), source, seed, limit_s, noise, show) for name, policy in policies.items()
         }
-        streams = together(driven, source)
+        streams = together({name: onlookers[name].follow(stream) for name, stream in driven.items()}, source)
     if from_s > 0:
         streams = {name: dropwhile(lambda i: i.time_s < from_s - 1e-6, stream) for name, stream in streams.items()}
-    onlookers = {
-        name: Onlooker(policy, methods[name], noise is not None, given.get(name, ""))
-        for name, policy in policies.items()
-    }
     words: dict[str, Any] = {
         "heading": heading_for(onlookers),
         "subtitle": source_name,

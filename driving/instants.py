@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ class Driven:
                 yield from advance([run], actor, render)
 
 
-def together(streams: Mapping[str, Driven], make_env: Callable[[], LaneEnv]) -> dict[str, Iterator[Instant]]:
+def together(streams: Mapping[str, Iterable[Instant]], make_env: Callable[[], LaneEnv]) -> dict[str, Iterator[Instant]]:
     """The streams side by side; one after the other, kept in memory, if a process may hold too few such worlds."""
     with contextlib.closing(make_env()) as env:
         limit = type(env).MAX_PER_PROCESS

@@ -11,6 +11,7 @@ from driving import compare as compare_module
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import map_similarity
 from driving.compare import Onlooker, attend
+from driving.harness.recovery import Recovery
 from driving.instants import Driven, on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
@@ -356,3 +357,24 @@ def test_compare_every_policy_by_a_method_of_its_own(make_drive, small_policy):
     together = attend(dict.fromkeys(alone, policy), drive, {name: name for name in alone})
     for name, figures in alone.items():
         assert together["policies"][name] == figures["policies"]["p"]
+
+
+def test_compare_film_tells_when_a_command_has_recovered(make_drive, shown, tmp_path):
+    policy, drive = checkpoint.load("ltc19"), make_drive(240)  # bursts from 4.5 to 5 s and from 9.5 to 10 s
+    noise = Noise("state_burst", 1.0)
+    recovery = Recovery(policy)
+    for instant in on_drive(policy, drive, None, noise, 0):
+        recovery.watch([instant])
+    attend({"p": policy}, drive, left_half, noise, video_path=tmp_path / "v.mp4", with_card=False)
+    panels = [panels[0] for panels, _ in shown]
+    assert len(panels) == 240
+    assert {(p.status, p.shaken) for p in panels[:80]} == {("watching", False)}
+    assert {(p.status, p.shaken) for p in panels[92:98]} == {("shaken", True)}
+    first_s = recovery.result()[0]
+    assert (panels[185].status, panels[185].shaken) == (f"recovered in {first_s:.2f} s", False)
+    is_shaken, last_s = recovery.latest()
+    assert panels[-1].status == ("shaken" if is_shaken else f"recovered in {last_s:.2f} s")
+    assert recovery.mean_s() == pytest.approx(first_s if is_shaken else (first_s + last_s) / 2, abs=1e-3)
+    shown.clear()
+    attend({"p": policy}, make_drive(100), left_half, Noise("gaussian", 0.1), video_path=tmp_path / "v.mp4")
+    assert {panels[0].status for panels, _ in shown} == {"watching"}

@@ -90,7 +90,7 @@ def demo(
 def attend_(
     policies: Annotated[
         list[str],
-        typer.Option("--policies", help="One policy or more (a video shows up to four); exported models too."),
+        typer.Option("--policies", help="One policy or more (a video shows up to four); exported, module:factory."),
     ],
     source: Annotated[str, typer.Option(help="Folder of a drive (or FOLDER@A:B), or id of an environment.")],
     method: Annotated[

@@ -87,6 +87,25 @@ class Recovery:
             course.shadow = after[k : k + 1]
             course.note(abs(instant.curvature_per_m - float(commands[k])), instant.time_s)
 
+    def latest(self, i_run: int = 0) -> tuple[bool, float] | None:
+        """Whether an episode's command still shows the last burst, and how many seconds after its end it did.
+
+        None before the first burst, and where it has not reached the command.
+        """
+        course = self._courses.get(i_run)
+        if course is None or course.gap_per_m is None:
+            return None
+        so_far_s = recovery_s(course.time_s, course.gap_per_m, course.end_s)
+        if so_far_s is None:
+            return None
+        return course.is_burst or course.gap_per_m[-1] > RECOVERED * max(course.gap_per_m), so_far_s
+
+    def mean_s(self, i_run: int = 0) -> float | None:
+        """Of all bursts of an episode that are over and recovered from, the last one too."""
+        latest, course = self.latest(i_run), self._courses.get(i_run)
+        found_s = [*(course.found_s if course else ()), *([latest[1]] if latest and not latest[0] else ())]
+        return float(np.mean(found_s)) if found_s else None
+
     def result(self) -> list[float | None]:
         """Of each episode; None where no burst was followed by another, or none reached the command."""
         if not self._courses:

@@ -38,6 +38,7 @@ class Result:
         similarity: likeness (SSIM) of the maps of clean and noisy pictures.
         mean_abs_offset_m: off the middle of the lane.
         status: how the drive ended; ``crashed`` colours it.
+        recovery_s: mean time in which the command was free of a burst in the memory.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Result:
     mean_abs_offset_m: float | None
     status: str
     crashed: bool
+    recovery_s: float | None = None
 
 
 def closing_card(results: Sequence[Result], heading: str, subtitle: str) -> np.ndarray:
@@ -100,6 +102,8 @@ def _row(canvas: np.ndarray, result: Result, top: int, height: int, i: int) -> N
         facts.append(f"{result.mean_abs_offset_m:.2f} m off centre")
     if result.similarity is not None:
         facts.append(f"map kept {result.similarity:.0%} (SSIM)")
+    if result.recovery_s is not None:
+        facts.append(f"recovers in {result.recovery_s:.2f} s")
     for k, fact in enumerate(facts):
         y = middle + (k - (len(facts) - 1) / 2) * 30
         write(canvas, fact, WIDTH_PX - MARGIN_PX - 20, y, 17, INK, anchor="right", max_width_px=230)

@@ -55,7 +55,7 @@ class Panel:
         untrained_on_road_share: the same for this network before training.
         lateral_offset_m, lane_half_width_m: place in the lane, left positive; drawn where both are known.
         status: one or few words, "driving" or "left the lane at 12.3 s".
-        crashed: whether the car is out of its lane.
+        crashed: whether the car is out of its lane; ``shaken``: whether its command shows a burst in its memory.
         neurons: states (n,) to be shown.
         units_note: how they hang together, where they are no circuit's.
         wiring: of these neurons, where they are a circuit's.
@@ -76,6 +76,7 @@ class Panel:
     lane_half_width_m: float | None = None
     status: str = "driving"
     crashed: bool = False
+    shaken: bool = False
     neurons: np.ndarray | None = None
     units_note: str = ""
     wiring: Wiring | None = None
@@ -145,7 +146,7 @@ def _header(canvas: np.ndarray, heading: str, subtitle: str, condition: str, tim
 def _panel(
     canvas: np.ndarray, panel: Panel, left: int, width: int, accent: Colour, road_area_share: float | None
 ) -> None:
-    colour = DANGER if panel.crashed else GOOD
+    colour = DANGER if panel.crashed else WARNING if panel.shaken else GOOD
     status_px = text_width_px(panel.status, 15, bold=panel.crashed)
     middle = PANEL_TOP_PX + 14
     box(canvas, left, middle - 11, 5, 22, accent, radius_px=2)
