@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import dropwhile, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,7 @@ from driving.models.policy import Policy, build_policy, to_tensor
 from driving.noise import Noise, noise_title
 from driving.noise.memory import STATE_BURST
 from driving.others import OutsideNetwork, driver_of
-from driving.video import (
-    HEIGHT_PX,
-    MAX_PANELS,
-    WIDTH_PX,
-    AnimationWriter,
-    Panel,
-    Result,
-    VideoWriter,
-    closing_card,
-    compose,
-    writer_for,
-)
+from driving.video import HEIGHT_PX, MAX_PANELS, WIDTH_PX, Film, Panel, Result, closing_card, compose
 from sim.conventions import FRAME_RATE_HZ, MAX_CURVATURE_PER_M
 from sim.drive import Drive
 from sim.episodes import EpisodeLog, Instant
@@ -205,7 +195,7 @@ def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
 def compare(
     streams: Mapping[str, Iterator[Instant]],
     onlookers: Mapping[str, Onlooker],
-    video: VideoWriter | AnimationWriter | None = None,
+    video: Film | None = None,
     heading: str = "",
     subtitle: str = "",
     condition: str = "clean picture",
@@ -227,7 +217,8 @@ def compare(
             panel_of(names[name], onlookers[name].policy, seen, driven[name].log if driven else None, name in ended)
             for name, seen in last.items()
         ]
-        picture = compose(
+        draw = partial(
+            compose,
             panels,
             heading=heading,
             subtitle=subtitle,
@@ -236,8 +227,7 @@ def compare(
             time_s=max(seen.instant.time_s for seen in last.values()),
             road_area_share=_area(onlookers),
         )
-        for _ in range(HOLD_FRAMES if len(ended) == len(last) else 1):
-            video.write(picture)
+        video.show(draw, HOLD_FRAMES if len(ended) == len(last) else 1)
 
     last: dict[str, Seen] = {}
     for instants in _blocks(zip_longest(*streams.values()), BLOCK):
@@ -254,7 +244,7 @@ def compare(
 
 
 def close(
-    video: VideoWriter | AnimationWriter,
+    video: Film,
     onlookers: Mapping[str, Onlooker],
     driven: Mapping[str, Driven] | None,
     subtitle: str,
@@ -276,9 +266,7 @@ def close(
                 onlooker.recovery.mean_s() if onlooker.recovery else None,
             )
         )  # fmt: skip
-    picture = closing_card(results, "What came out", subtitle)
-    for _ in range(round(CLOSING_S * frame_rate_hz)):
-        video.write(picture)
+    video.show(partial(closing_card, results, "What came out", subtitle), round(CLOSING_S * frame_rate_hz))
 
 
 def _blocks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -430,7 +418,7 @@ def attend(
     if video_path is None:
         compare(streams, onlookers, None, **words, driven=driven, on_frame=on_frame)
     else:
-        with writer_for(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
+        with Film(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
             compare(streams, onlookers, video, **words, driven=driven, on_frame=on_frame)
             if with_card:
                 close(video, onlookers, driven, f"{noise_title(noise)}, {source_name}", frame_rate_hz)

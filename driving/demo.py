@@ -13,7 +13,7 @@ from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
 from driving.report import write_gallery, write_report
 from driving.rollout import timed_rollout
-from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, save_frame
+from driving.video import HEIGHT_PX, WIDTH_PX, Film, save_frame
 from sim.conventions import FRAME_RATE_HZ
 from sim.errors import BadInputError
 from sim.files import write_json
@@ -110,7 +110,7 @@ def _film(
     method = ATTRIBUTIONS[METHOD]
     rows: dict[str, dict[str, Any]] = {name: {} for name in policies}
     area = None
-    with VideoWriter(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
+    with Film(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
         for condition in conditions:
             driven = {
                 name: Driven(policy, make_env, seed, seconds, condition, show=True) for name, policy in policies.items()

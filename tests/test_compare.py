@@ -17,6 +17,7 @@ from driving.models import checkpoint
 from driving.noise import Noise
 from driving.open_loop import predict
 from driving.rollout import rollout
+from driving.video import film as film_module
 from sim.errors import BadInputError
 
 KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
@@ -53,6 +54,7 @@ def shown(monkeypatch):
         return np.full((compare_module.HEIGHT_PX, compare_module.WIDTH_PX, 3), 90, np.uint8)
 
     monkeypatch.setattr(compare_module, "compose", compose)
+    monkeypatch.setattr(film_module, "n_cores", lambda: 1)  # drawn here
     return frames
 
 

@@ -236,7 +236,7 @@ MAY_IMPORT = {
     },
     "driving.noise": {"sim.camera", "sim.injection"},
     "driving.noise.sheet": {"driving.noise", "sim.files", "sim.procedural_env"},
-    "driving.video": {"driving.models.wiring", "sim.files"},
+    "driving.video": {"driving.models.wiring", "sim.files", "sim.processes"},
     "driving.poster": {
         "driving.models",
         "driving.rollout",

@@ -3,6 +3,7 @@
 from driving.video.animation import AnimationWriter, writer_for
 from driving.video.closing import Result, closing_card
 from driving.video.comparison import HEIGHT_PX, MAX_PANELS, WIDTH_PX, Panel, compose
+from driving.video.film import Film
 from driving.video.writer import VideoWriter, save_frame
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_PANELS",
     "WIDTH_PX",
     "AnimationWriter",
+    "Film",
     "Panel",
     "Result",
     "VideoWriter",

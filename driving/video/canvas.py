@@ -126,10 +126,17 @@ def box(
     opacity: float = 1.0,
 ) -> None:
     """A rounded rectangle, filled or (``outline_px`` > 0) its outline alone."""
-    w, h = round(width_px), round(height_px)
-    if w > 0 and h > 0:
-        mask = _box_mask(w, h, min(radius_px, w // 2, h // 2), outline_px)
-        paint(canvas, mask, round(left), round(top), colour, opacity)
+    w, h, x, y = round(width_px), round(height_px), round(left), round(top)
+    if not (w > 0 and h > 0):
+        return
+    radius_px = min(radius_px, w // 2, h // 2)
+    mask = _box_mask(w, h, radius_px, outline_px)
+    if outline_px or opacity < 1:
+        paint(canvas, mask, x, y, colour, opacity)
+        return
+    paint(canvas, mask[:radius_px], x, y, colour)
+    canvas[max(y + radius_px, 0) : max(y + h - radius_px, 0), max(x, 0) : max(x + w, 0)] = colour
+    paint(canvas, mask[h - radius_px :], x, y + h - radius_px, colour)
 
 
 def _fixed(*values: float) -> tuple[int, ...]:

@@ -72,6 +72,7 @@ class VideoWriter:
         )
         self._stream.height, self._stream.width, self._stream.pix_fmt = self.height, self.width, "yuv420p"
         context = self._stream.codec_context
+        context.thread_type = "FRAME"  # the next pictures are drawn while these are encoded
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries = context.color_trc = BT709
         return self
