@@ -112,19 +112,16 @@ class Onlooker:
     """Computes maps and scores of what one network sees, a block of instants at a time."""
 
     def __init__(
-        self,
-        policy: Policy | OutsideNetwork,
-        method: Attribution,
-        noisy: bool,
-        method_name: str = "",
-        recovery: Recovery | None = None,
+        self, policy: Policy | OutsideNetwork, method: Attribution, noise: Noise | None = None, method_name: str = ""
     ) -> None:
-        self.policy, self.noisy, self.method_name = policy, noisy, method_name
+        self.policy, self.noisy, self.method_name = policy, noise is not None, method_name
         self.method: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor] = method
         self.untrained = (
             [build_policy(policy.config, seed).eval() for seed in UNTRAINED_SEEDS] if isinstance(policy, Policy) else []
         )
-        self.tally, self.recovery = AttentionTally(), recovery
+        self.tally = AttentionTally()
+        has_bursts = noise is not None and noise.name == STATE_BURST
+        self.recovery = Recovery(policy) if has_bursts and isinstance(policy, Policy) else None
         self._bursts: dict[float, tuple[bool, float] | None] = {}
 
     def follow(self, stream: Iterable[Instant]) -> Iterator[Instant]:
@@ -327,11 +324,6 @@ def _inside(policy: Policy, instant: Instant) -> dict[str, Any]:
     }
 
 
-def _recovery(policy: Policy | OutsideNetwork, noise: Noise | None) -> Recovery | None:
-    """Follows the bursts in a network's memory, where there are any and it can be stepped beside itself."""
-    return Recovery(policy) if noise is not None and noise.name == STATE_BURST and isinstance(policy, Policy) else None
-
-
 def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
     """The line over the video."""
     networks = [onlooker.policy for onlooker in onlookers.values()]
@@ -356,6 +348,7 @@ def attend(
     on_frame: Callable[[], None] = lambda: None,
     from_s: float = 0.0,
     with_card: bool = True,
+    n_workers: int = 1,
 ) -> dict[str, Any]:
     """Figures of where the policies look on a recorded drive or in an environment, and the video of it.
 
@@ -370,6 +363,7 @@ def attend(
         frame_rate_hz: of the video; None takes the source's, so that it plays as fast as it was driven.
         from_s: what comes before is driven, but neither scored nor shown.
         with_card: the video ends with the figures.
+        n_workers: as in ``Film``.
 
     Returns:
         The keys of ``liquid-lane attend --json``.
@@ -391,10 +385,7 @@ def attend(
         raise BadInputError(f"attend: expected a time above 0 s, got {seconds}")
     if frame_rate_hz is None:
         frame_rate_hz = 1.0 / float(np.median(source.dt_s())) if isinstance(source, Drive) else FRAME_RATE_HZ
-    onlookers = {
-        name: Onlooker(policy, methods[name], noise is not None, given.get(name, ""), _recovery(policy, noise))
-        for name, policy in policies.items()
-    }
+    onlookers = {name: Onlooker(policy, methods[name], noise, given.get(name, "")) for name, policy in policies.items()}
     driven: dict[str, Driven] | None = None
     if isinstance(source, Drive):
         streams = {
@@ -418,7 +409,7 @@ def attend(
     if video_path is None:
         compare(streams, onlookers, None, **words, driven=driven, on_frame=on_frame)
     else:
-        with Film(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX) as video:
+        with Film(video_path, frame_rate_hz, HEIGHT_PX, WIDTH_PX, n_workers) as video:
             compare(streams, onlookers, video, **words, driven=driven, on_frame=on_frame)
             if with_card:
                 close(video, onlookers, driven, f"{noise_title(noise)}, {source_name}", frame_rate_hz)

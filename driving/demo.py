@@ -48,7 +48,7 @@ def run_demo(
         noise: the second condition; the first is the clean picture.
         command: that repeats this, for the report.
         on_frame: called after every video frame.
-        n_workers: processes that drive.
+        n_workers: processes that drive; with more than one, the film has one of its own.
 
     Returns:
         What ``metrics.json`` holds (keys: ``driving.report``).
@@ -76,7 +76,7 @@ def run_demo(
                 for log in logs
             ]
     attention, half_width_m = _film(
-        policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame
+        policies, make_shown_env, seeds[0], min(seconds, VIDEO_SECONDS), conditions, out, on_frame, n_workers
     )
     save_frame(out / "comparison.mp4", PICTURE_S, out / "comparison.jpg")
     figures = {
@@ -102,6 +102,7 @@ def _film(
     conditions: Sequence[Noise | None],
     out: Path,
     on_frame: Callable[[], None],
+    n_workers: int,
 ) -> tuple[dict[str, Any], float | None]:
     """Write the video, one chapter a condition; the attention figures and the lane's half width.
 
@@ -110,14 +111,14 @@ def _film(
     method = ATTRIBUTIONS[METHOD]
     rows: dict[str, dict[str, Any]] = {name: {} for name in policies}
     area = None
-    with Film(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX) as video:
+    with Film(out / "comparison.mp4", FRAME_RATE_HZ, HEIGHT_PX, WIDTH_PX, n_workers) as video:
         for condition in conditions:
             driven = {
                 name: Driven(policy, make_env, seed, seconds, condition, show=True) for name, policy in policies.items()
             }
-            onlookers = {name: Onlooker(policy, method, condition is not None) for name, policy in policies.items()}
+            onlookers = {name: Onlooker(policy, method, condition) for name, policy in policies.items()}
             compare(
-                together(driven, make_env),
+                together({name: onlookers[name].follow(stream) for name, stream in driven.items()}, make_env),
                 onlookers,
                 video,
                 heading=heading_for(onlookers),

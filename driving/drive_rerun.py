@@ -89,7 +89,7 @@ def _log_policy(
     method: Attribution,
     on_frame: Callable[[], None],
 ) -> None:
-    onlooker = Onlooker(policy, method, noisy=False)
+    onlooker = Onlooker(policy, method)
     instants = on_drive(policy, drive, None, None, 0)
     while block := list(itertools.islice(instants, BLOCK)):
         for seen in onlooker.seen(block):

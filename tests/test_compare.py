@@ -17,7 +17,6 @@ from driving.models import checkpoint
 from driving.noise import Noise
 from driving.open_loop import predict
 from driving.rollout import rollout
-from driving.video import film as film_module
 from sim.errors import BadInputError
 
 KEYS = {"on_road_share", "untrained_on_road_share", "ssim_clean_noisy", "n_frames"}
@@ -54,7 +53,6 @@ def shown(monkeypatch):
         return np.full((compare_module.HEIGHT_PX, compare_module.WIDTH_PX, 3), 90, np.uint8)
 
     monkeypatch.setattr(compare_module, "compose", compose)
-    monkeypatch.setattr(film_module, "n_cores", lambda: 1)  # drawn here
     return frames
 
 
@@ -328,7 +326,7 @@ def test_compare_changes_neither_policy_nor_drive(make_drive, small_policy):
     np.testing.assert_array_equal(drive.frames, frames)
     assert all(torch.equal(weights[k], v) for k, v in policy.state_dict().items())
     assert all(p.grad is None for p in policy.parameters())
-    onlooker = Onlooker(policy, left_half, noisy=False)
+    onlooker = Onlooker(policy, left_half)
     look = next(on_drive(policy, drive, None, None, 0))
     assert [seen.attention.shape for seen in onlooker.seen([look, dataclasses.replace(look)])] == [(16, 41)] * 2
 
@@ -337,18 +335,18 @@ def test_compare_two_of_a_kind_are_told_apart_by_name(small_policy):
     def titles_of(**methods):
         looked = {"runs/a": small_policy(), "b": small_policy(seed=1)}
         return compare_module.titles(
-            {name: Onlooker(policy, left_half, False, methods.get(name[-1], "")) for name, policy in looked.items()}
+            {name: Onlooker(policy, left_half, None, methods.get(name[-1], "")) for name, policy in looked.items()}
         )
 
     titles = titles_of()
     assert titles["runs/a"] != titles["b"]
     assert titles["runs/a"].startswith("a: ")
     policy = small_policy()
-    assert compare_module.titles({"x": Onlooker(policy, left_half, False)})["x"] == "19 liquid neurons (LTC)"
+    assert compare_module.titles({"x": Onlooker(policy, left_half)})["x"] == "19 liquid neurons (LTC)"
     assert titles_of(a="grad_cam", b="occlusion") == {
         "runs/a": "19 liquid neurons (LTC), grad cam", "b": "19 liquid neurons (LTC), occlusion",
     }  # fmt: skip
-    one = {"x": Onlooker(policy, left_half, False, "grad_cam"), "y": Onlooker(policy, left_half, False, "occlusion")}
+    one = {"x": Onlooker(policy, left_half, None, "grad_cam"), "y": Onlooker(policy, left_half, None, "occlusion")}
     assert compare_module.titles(one)["x"] == "Grad cam"
     assert compare_module.heading_for(one) == "19 liquid neurons (LTC): where it looks, by two methods"
 

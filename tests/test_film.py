@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 
-from driving.video import film as film_module
 from driving.video.film import Film
 from sim.errors import BadInputError, WorkerLostError
 
@@ -30,9 +29,8 @@ def slow(level):
 
 
 @pytest.fixture(params=[1, 2])
-def cores(monkeypatch, request):
-    """On one core the film is drawn here, on more in a process."""
-    monkeypatch.setattr(film_module, "n_cores", lambda: request.param)
+def workers(request):
+    """With one the film is drawn here, with more in a process."""
     return request.param
 
 
@@ -40,8 +38,8 @@ def names(folder):
     return [file.name for file in folder.iterdir()]
 
 
-def show_all(path, *draws):
-    with Film(path, 20, *SIZE) as film:
+def show_all(path, workers, *draws):
+    with Film(path, 20, *SIZE, workers) as film:
         for draw in draws:
             film.show(draw)
 
@@ -51,9 +49,9 @@ def frames_of(path):
         return [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
 
 
-def test_film_has_every_picture_in_its_order(cores, tmp_path):
+def test_film_has_every_picture_in_its_order(workers, tmp_path):
     levels = [40 + 2 * i for i in range(90)]
-    with Film(tmp_path / "a.mp4", 20, *SIZE) as film:
+    with Film(tmp_path / "a.mp4", 20, *SIZE, workers) as film:
         for level in levels:
             film.show(partial(grey, level), 2 if level == 40 else 1)
         assert not (tmp_path / "a.mp4").exists()
@@ -62,31 +60,31 @@ def test_film_has_every_picture_in_its_order(cores, tmp_path):
     assert names(tmp_path) == ["a.mp4"]
 
 
-def test_film_error_of_drawing_is_raised_and_leaves_nothing(cores, tmp_path):
+def test_film_error_of_drawing_is_raised_and_leaves_nothing(workers, tmp_path):
     draws = [partial(broken if level == 3 else slow, level) for level in range(200)]
     with pytest.raises(BadInputError, match="No space left"):
-        show_all(tmp_path / "a.mp4", *draws)
+        show_all(tmp_path / "a.mp4", workers, *draws)
     assert names(tmp_path) == []
 
 
-def test_film_error_at_the_very_end_is_raised(cores, tmp_path):
+def test_film_error_at_the_very_end_is_raised(workers, tmp_path):
     with pytest.raises(BadInputError, match="No space left"):
-        show_all(tmp_path / "a.mp4", partial(broken, 1))
+        show_all(tmp_path / "a.mp4", workers, partial(broken, 1))
     assert names(tmp_path) == []
 
 
-def test_film_of_nothing_is_refused(cores, tmp_path):
+def test_film_of_nothing_is_refused(workers, tmp_path):
     with pytest.raises(BadInputError, match="at least one frame"):
-        show_all(tmp_path / "a.mp4")
+        show_all(tmp_path / "a.mp4", workers)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_film_is_given_up_with_the_work_it_was_of(cores, error, tmp_path):
+def test_film_is_given_up_with_the_work_it_was_of(workers, error, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"old")
 
     def work():
-        with Film(tmp_path / "a.mp4", 20, *SIZE) as film:
+        with Film(tmp_path / "a.mp4", 20, *SIZE, workers) as film:
             film.show(partial(grey, 100))
             raise error
 
@@ -96,11 +94,11 @@ def test_film_is_given_up_with_the_work_it_was_of(cores, error, tmp_path):
     assert names(tmp_path) == ["a.mp4"]
 
 
-def test_film_whose_process_is_killed_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(film_module, "n_cores", lambda: 2)
+def test_film_whose_process_is_killed_says_so(tmp_path):
+    workers = 2
 
     def work():
-        with Film(tmp_path / "a.mp4", 20, *SIZE) as film:
+        with Film(tmp_path / "a.mp4", 20, *SIZE, workers) as film:
             film.show(partial(grey, 100))
             os.kill(film._process.pid, signal.SIGKILL)
             film._process.join()

@@ -166,7 +166,16 @@ def attend_(
             networks = {f"{names[0]} by {name}": networks[names[0]] for name in methods}
         by_each: Any = dict(zip(networks, methods, strict=True)) if len(methods) > 1 else ATTRIBUTIONS[methods[0]]
         figures = compare.attend(
-            networks, world, by_each, parse_noise(noise), seconds, seed, video, source_name=source, on_frame=advance
+            networks,
+            world,
+            by_each,
+            parse_noise(noise),
+            seconds,
+            seed,
+            video,
+            source_name=source,
+            on_frame=advance,
+            n_workers=workers or n_cores(),
         )
     if json is not None:
         write_json(json, figures)

@@ -15,7 +15,7 @@ import numpy as np
 from driving.video.animation import AnimationWriter, writer_for
 from driving.video.writer import VideoWriter
 from sim.errors import WorkerLostError
-from sim.processes import begin_work, n_cores, portable, start, stop
+from sim.processes import begin_work, portable, start, stop
 
 N_AHEAD = 64
 """Pictures that may wait to be drawn."""
@@ -23,21 +23,24 @@ END = "end"
 
 
 class Film:
-    """As the writers, for pictures that are still to be drawn; on a single core it draws them itself.
+    """As the writers, for pictures that are still to be drawn.
 
     The file is there, whole, when the block ends well, and not at all otherwise.
+
+    Args:
+        n_workers: above 1 a process draws and writes; a script that asks for it needs ``if __name__ == "__main__":``.
 
     Raises:
         BadInputError: as the writers.
         WorkerLostError: the process that draws ended by itself.
     """
 
-    def __init__(self, path: str | Path, fps: float, height: int, width: int) -> None:
-        self._writer = writer_for(path, fps, height, width)
+    def __init__(self, path: str | Path, fps: float, height: int, width: int, n_workers: int = 1) -> None:
+        self._writer, self._n_workers = writer_for(path, fps, height, width), n_workers
         self._pipe: Any = None
 
     def __enter__(self) -> Film:
-        if n_cores() > 1:
+        if self._n_workers > 1:
             self._pipe, self._process = start(_draw_all, self._writer)
         else:
             self._writer.__enter__()
