@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.errors import BadInputError
+
+
+def focal_of(fov_deg: float, width_px: int) -> float:
+    """Focal length in pixels of a picture whose left and right borders are so many degrees apart.
+
+    >>> round(focal_of(90.0, 200), 6)
+    100.0
+    """
+    return width_px / 2 / math.tan(math.radians(fov_deg) / 2)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sim.camera import Camera, focal_of
 from sim.changes import UNCHANGED, change_of
 from sim.errors import BadInputError
 from sim.families import FAMILIES
@@ -15,6 +16,8 @@ from sim.seasons import SEASONS
 from sim.weathers import WEATHERS
 
 ANY = "any"
+CAMERA_LIMITS = (("fov_deg", 15.0, 120.0), ("camera_height_m", 0.1, 4.0), ("horizon_px", 0.0, 60.0))
+"""Options and between what they lie."""
 
 
 def choices(option: str, text: object, known: Iterable[str]) -> tuple[str, ...]:
@@ -53,6 +56,9 @@ class ProceduralConfig(LaneConfig):
         min_speed_mps, max_speed_mps: range of an episode's top speed, held on straights.
         max_lateral_acceleration_mps2: the car slows down for curves to stay below it.
         change: one thing that is not as the seed has it (``sim.changes``): the counterfactual world.
+        fov_deg: field of view of the camera from the left to the right border; None for its own 67.4 degrees.
+        camera_height_m: of the lens above the ground.
+        horizon_px: row of the horizon in the picture of 78 rows, counted from the top.
         poster: a PNG or JPEG file that is printed on boards beside the road (``sim.poster``).
     """
 
@@ -69,6 +75,9 @@ class ProceduralConfig(LaneConfig):
     max_lateral_acceleration_mps2: float = 3.0
     change: str = UNCHANGED.name
     poster: str = ""
+    fov_deg: float | None = None
+    camera_height_m: float = Camera.height_m
+    horizon_px: float = Camera.horizon_v_px
 
     def __post_init__(self) -> None:
         change_of(self.change)
@@ -82,8 +91,20 @@ class ProceduralConfig(LaneConfig):
                 smallest, largest = self.range_of(low, high, family)
                 if not 0 < smallest <= largest:
                     raise BadInputError(f"expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
+        for option, least, most in CAMERA_LIMITS:
+            value = getattr(self, option)
+            if value is not None and not least <= value <= most:
+                raise BadInputError(f"expected {option} from {least:g} to {most:g}, got {value}")
         if self.min_radius_m is not None and self.min_radius_m < 20:
             raise BadInputError(f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}")
+
+    @property
+    def camera(self) -> Camera:
+        """That sees."""
+        known: dict[str, float] = {"height_m": self.camera_height_m, "horizon_v_px": self.horizon_px}
+        if self.fov_deg is not None:
+            known["focal_u_px"] = known["focal_v_px"] = focal_of(self.fov_deg, Camera.width_px)
+        return replace(Camera(), **known)  # type: ignore[arg-type]  # the sizes stay as they are
 
     def range_of(self, low: str, high: str, family: str) -> tuple[float, float]:
         """The two named options, with the family's values where they are None.

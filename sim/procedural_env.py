@@ -64,7 +64,7 @@ class ProceduralEnv(LaneEnv):
         car = {name: options.pop(name) for name in list(options) if name in _VEHICLE_OPTIONS}
         self.config = config_of(ProceduralConfig, options, _VEHICLE_OPTIONS)
         self.car = VehicleConfig(**car)
-        super().__init__("lane/Procedural-v0", self.config, self.car, Camera(), render_mode=render_mode)
+        super().__init__("lane/Procedural-v0", self.config, self.car, self.config.camera, render_mode=render_mode)
         self._display: Renderer | None = None
         self._poster = read_poster(self.config.poster) if self.config.poster else None
 

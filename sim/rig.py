@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.camera import Camera
+from sim.camera import Camera, focal_of
 from sim.drive import VehicleFacts
 from sim.errors import BadInputError, foreign_errors
 
@@ -71,7 +71,7 @@ class Rig:
         scaled = guess.resized(height_px, width_px)
         focal_px = self.focal_px or scaled.focal_u_px
         if self.fov_deg is not None:
-            focal_px = width_px / 2 / math.tan(math.radians(self.fov_deg) / 2)
+            focal_px = focal_of(self.fov_deg, width_px)
         squeeze = guess.focal_v_px / guess.focal_u_px
         return Camera(
             height_px,

@@ -102,7 +102,14 @@ MAY_IMPORT = {
     "sim.vector_worker": {"sim.lane_env", "sim.processes"},
     "sim.viewpoint": {"sim.camera", "sim.conventions"},
     "sim.odometry": {"sim.camera", "sim.conventions", "sim.drive", "sim.road"},
-    "sim.procedural_config": {"sim.changes", "sim.families", "sim.lane_env", "sim.seasons", "sim.weathers"},
+    "sim.procedural_config": {
+        "sim.camera",
+        "sim.changes",
+        "sim.families",
+        "sim.lane_env",
+        "sim.seasons",
+        "sim.weathers",
+    },
     "sim.procedural_env": {
         "sim.camera",
         "sim.changes",

@@ -6,7 +6,7 @@ import pytest
 from sim.appearance.atmosphere import draw_atmosphere
 from sim.appearance.panorama import MAX_PITCH, SUN_ELEVATION_RAD, Panorama
 from sim.appearance.scene import Scene, draw_scene
-from sim.camera import Camera
+from sim.camera import Camera, focal_of
 from sim.families import FAMILIES
 from sim.seasons import SEASONS
 from sim.surface_class import SurfaceClass
@@ -142,3 +142,18 @@ def test_panorama_seasons_and_families_look_apart():
         for family in ("mountain", "highway")
     }
     assert heights["mountain"] > heights["highway"]
+
+
+@pytest.mark.parametrize("fov_deg", [15.0, 67.4, 100.0, 120.0])
+def test_panorama_of_any_field_of_view_is_painted_all_over(fov_deg):
+    focal_px = focal_of(fov_deg, CAMERA.width_px)
+    camera = dataclasses.replace(CAMERA, focal_u_px=focal_px, focal_v_px=focal_px)
+    for heading_rad in np.linspace(0, 6, 5):
+        looked_at = Panorama(camera, scene(), VERGE)
+        everywhere = Panorama(camera, scene(), VERGE)
+        for other_rad in np.linspace(0, 6.2, 64):
+            draw(everywhere, 26, other_rad)
+        here = draw(looked_at, 26, heading_rad)
+        for found, expected in zip(here, draw(everywhere, 26, heading_rad), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert fov_deg < 60 or (here[1][0] == SurfaceClass.SKY).all()

@@ -109,9 +109,16 @@ def test_procedural_rejects_a_place_off_the_road(place_m):
         ProceduralEnv().reset(seed=4, options={"along_road_m": place_m})
 
 
-def test_procedural_mask_shows_the_road_edge_where_offset_and_section_put_it():
-    env = ProceduralEnv()
-    camera, rows = Camera(), np.arange(55, 78)
+@pytest.mark.parametrize(
+    "options", [{}, {"fov_deg": 40.0, "camera_height_m": 1.1, "horizon_px": 31.5}, {"fov_deg": 100.0}]
+)
+def test_procedural_mask_shows_the_road_edge_where_offset_and_section_put_it(options):
+    env = ProceduralEnv(**options)
+    focal_px = 100 / np.tan(np.radians(options["fov_deg"] / 2)) if options else 150.0
+    height_m, horizon_px = options.get("camera_height_m", 1.4), options.get("horizon_px", 26.0)
+    camera = Camera(78, 200, focal_px, focal_px, 99.5, horizon_px, height_m)
+    assert dataclasses.astuple(env.camera) == pytest.approx(dataclasses.astuple(camera))
+    rows = np.arange(78 - int(focal_px * height_m / 20) if options else 55, 78)
     columns = np.arange(camera.width_px)
     for offset_m in (0.0, 0.9):
         picture, info = env.reset(seed=4, options={"lateral_offset_m": offset_m, "heading_error_rad": 0.0})
@@ -242,6 +249,9 @@ def test_procedural_copy_goes_on_as_the_original():
         {"roadside": 1.0},
         {"hills": "yes"},
         {"lane_width_m": 1.0},
+        {"fov_deg": 5.0},
+        {"camera_height_m": 0.0},
+        {"horizon_px": 77.0},
         {"render_view": "side"},
         {"wheelbase_m": -2.0},
         {"steering_lag_s": float("nan")},

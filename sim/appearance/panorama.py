@@ -55,7 +55,8 @@ class Panorama:
 
     def _make_ready(self, first: int, last: int) -> None:
         """The sectors of these columns, counted on beyond the last bearing."""
-        columns = np.array([first, (first + last) // 2, last]) % self._n_bearings  # a picture is two sectors wide
+        n = 2 + self._width_px * _N_SECTORS // self._n_bearings  # so many meet every sector of the picture
+        columns = np.linspace(first, last, n).astype(int) % self._n_bearings
         for k in np.unique(np.searchsorted(self._ends, columns, side="right") - 1):
             if not self._is_ready[k]:
                 self._paint(slice(int(self._ends[k]), int(self._ends[k + 1])))
