@@ -33,8 +33,9 @@ def train(n_steps: int, n_worlds: int = 4, seed: int = 10_000) -> PPO:
     many = LaneVectorEnv("sim:lane/Procedural-v0", n_worlds, autoreset_mode="Disabled", **OPTIONS)
     worlds = VecMonitor(LaneVecEnv(vector.ResizeObservation(many, SIZE)))
     # An action of 1 is a full lock: the first tries must be small ones, or no car comes far enough to learn anything.
+    each = min(256, max(n_steps // n_worlds, 2))
     model = PPO(
-        "CnnPolicy", worlds, n_steps=min(256, max(n_steps // n_worlds, 2)), batch_size=256, n_epochs=5, gamma=0.95,
+        "CnnPolicy", worlds, n_steps=each, batch_size=min(256, each * n_worlds), n_epochs=5, gamma=0.95,
         learning_rate=5e-4, policy_kwargs={"log_std_init": -2.0}, seed=seed, device="cpu",
     )  # fmt: skip
     model.learn(n_steps)
