@@ -17,7 +17,7 @@ from driving.noise import Noise
 from driving.settings import env_maker
 from driving.study.looks import COMPARED, agreement, commands, effects, map_scores, rms_of
 from driving.study.recorded import scenes_of
-from driving.study.run import EVEN, OWN, REFERENCE, Study, comparisons, findings, run_study, table
+from driving.study.run import EVEN, OWN, REFERENCE, Study, comparisons, effect_comparisons, findings, run_study, table
 from driving.study.scenes import Stage
 from driving.study.still import COLUMN_INCH, DPI, Moment, check_still, save_still
 from sim.changes import CHANGES
@@ -191,13 +191,42 @@ def test_study_table_and_findings_say_what_the_rows_say():
     assert (lines[0]["n_trainings"], lines[0]["n_roads"]) == (2, 8)
     found = comparisons(rows)
     assert [(row["what"], row["verdict"]) for row in found] == [("road_gain", HOLDS), ("agreement", HOLDS)]
-    text = findings({"table": lines, "comparisons": found})
+    text = findings({"table": lines, "comparisons": found, "effect_comparisons": []})
     assert text[0] == "On the same pictures ltc19 attends to the road more than lstm64, by input_gradient."
     assert "input_gradient 0.79; a map that looks everywhere alike has 0.50" in text[-1]
     single = rows_of({"ltc19@0": [2.0] * 8, "lstm64@0": [2.0, 1.0] * 4})
-    text = findings({"table": table(single), "comparisons": comparisons(single)})
+    text = findings({"table": table(single), "comparisons": comparisons(single), "effect_comparisons": []})
     assert "cannot tell which of ltc19 and lstm64" in text[0]
     assert "about networks, not their kinds" in text[1]
+
+
+def effect_rows(shares, change):
+    """``shares``: by policy, shares of the roads from 0 on."""
+    return [
+        {"policy": policy, "seed": seed, "drive": REFERENCE, "noise": "none:0", "change": change, "share": value}
+        for policy, values in shares.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_study_effects_are_compared_all_changes_taken_together():
+    calm = {f"ltc19@{k}": [0.1 + 0.01 * k] * 8 for k in range(3)}
+    restless = {f"cnn@{k}": [0.2 + 0.01 * k] * 8 for k in range(3)}
+    rows = effect_rows(calm | restless, "no_markings")
+    (alone,) = effect_comparisons(rows)
+    assert (alone["network"], alone["than"], alone["change"]) == ("ltc19", "cnn", "no_markings")
+    assert alone["verdict"] == DOES_NOT_HOLD  # ltc19 does not hang on it more
+    assert alone["difference"] == pytest.approx(-0.1)
+    text = findings({"table": [], "comparisons": [], "effect_comparisons": [alone]})
+    assert text == [
+        "Of 1 changes of the world 1 change the commands of ltc19 less than those of cnn; told apart, all taken "
+        "together: nothing painted on the road (less)."
+    ]
+    # Eight roads have p = 2 / 2^8 at best, which does not stand among fourteen such questions.
+    many = [row for change in CHANGES if change != "none" for row in effect_rows(calm | restless, change)]
+    together = effect_comparisons(many)
+    assert len(together) == 14
+    assert {row["verdict"] for row in together} == {CANNOT_BE_TOLD}
+    assert all(row["p"] < 0.05 for row in together)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,15 @@ import torch
 from driving.attention import ATTRIBUTIONS
 from driving.attention.soundness import passed, soundness, taught_at_random
 from driving.harness.figures import kind_of
-from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, Estimate, compare_means, mean_estimate
+from driving.harness.statistics import (
+    CANNOT_BE_TOLD,
+    DOES_NOT_HOLD,
+    HOLDS,
+    Estimate,
+    compare_means,
+    holm,
+    mean_estimate,
+)
 from driving.models.policy import Policy, to_tensor
 from driving.noise import CLEAN, Noise, condition_of
 from driving.rollout import one_thread
@@ -171,6 +180,7 @@ def run_study(study: Study, n_workers: int = 1, on_step: Callable[[], None] = la
         "table": [row | {"fails": fails.get((row["method"], row["network"]))} for row in table(all_rows["scores"])],
         "comparisons": comparisons(all_rows["scores"]),
         "effects": effect_table(all_rows["effects"]),
+        "effect_comparisons": effect_comparisons(all_rows["effects"]),
         "soundness": tested,
         "rows": all_rows,
     }
@@ -237,27 +247,44 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each pair of kinds: does the first one's map score more on the road, or agree more with the truth?"""
-    groups, found = _grouped(rows, "drive", "noise", "method"), []
+    return _compared([row for row in rows if row["method"] != EVEN], "method", ("road_gain", "agreement"))
+
+
+def effect_comparisons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each pair of kinds: do the first one's commands hang on a thing more than the other's?
+
+    ``verdict`` is that of all changes of a pair taken together (Holm); ``p`` is of the one.
+    """
+    found = _compared(rows, "change", ("share",))
+    for pair in dict.fromkeys((row["drive"], row["noise"], row["network"], row["than"]) for row in found):
+        some = [row for row in found if (row["drive"], row["noise"], row["network"], row["than"]) == pair]
+        stands = holm({row["change"]: row["p"] for row in some})
+        for row in some:
+            row["verdict"] = row["verdict"] if stands[row["change"]] else CANNOT_BE_TOLD
+    return found
+
+
+def _compared(rows: Sequence[Mapping[str, Any]], key: str, values: Sequence[str]) -> list[dict[str, Any]]:
+    """Paired differences of each pair of kinds, by drive, noise and ``key``."""
+    groups, found = _grouped(rows, "drive", "noise", key), []
     kinds = list(dict.fromkeys(kind_of(row["policy"]) for row in rows))
-    for drive, noise, method in dict.fromkeys(key[:3] for key in groups):
-        for i, one in enumerate(kinds):
-            for other in kinds[i + 1 :]:
-                pair = [groups.get((drive, noise, method, kind)) for kind in (one, other)]
-                if not (pair[0] and pair[1]) or method == EVEN:
+    for drive, noise, which in dict.fromkeys(group[:3] for group in groups):
+        for one, other in combinations(kinds, 2):
+            pair = [groups.get((drive, noise, which, kind)) for kind in (one, other)]
+            if not (pair[0] and pair[1]):
+                continue
+            for what in values:
+                known = [_matrix(some, what) for some in pair if some]
+                if any(np.isnan(v).all() for v in known) or known[0].shape[1] != known[1].shape[1]:
                     continue
-                for what in ("road_gain", "agreement"):
-                    values = [_matrix(some, what) for some in pair if some]
-                    if any(np.isnan(v).all() for v in values) or values[0].shape[1] != values[1].shape[1]:
-                        continue
-                    difference = compare_means(values[0], values[1])
-                    found.append(
-                        {
-                            "drive": drive, "noise": noise, "method": method, "network": one, "than": other,
-                            "what": what, **_estimate("difference", difference.gap), "p": difference.p,
-                            "verdict": difference.verdict,
-                            "n_trainings": min(len(v) for v in values),
-                        }
-                    )  # fmt: skip
+                difference = compare_means(known[0], known[1])
+                found.append(
+                    {
+                        "drive": drive, "noise": noise, key: which, "network": one, "than": other, "what": what,
+                        **_estimate("difference", difference.gap), "p": difference.p, "verdict": difference.verdict,
+                        "n_trainings": min(len(v) for v in known),
+                    }
+                )  # fmt: skip
     return found
 
 
@@ -294,6 +321,19 @@ def findings(figures: Mapping[str, Any]) -> list[str]:
             )
         if any(row["n_trainings"] == 1 for row in told):
             lines.append(f"There is one training of {one} or {other}: this is about networks, not their kinds.")
+    effects = [r for r in figures["effect_comparisons"] if r["drive"] == REFERENCE and r["noise"] == CLEAN]
+    for one, other in dict.fromkeys((row["network"], row["than"]) for row in effects):
+        some = [row for row in effects if (row["network"], row["than"]) == (one, other)]
+        n_less = sum(row["difference"] < 0 for row in some)
+        told = [
+            f"{CHANGES[row['change']].text} ({'more' if row['verdict'] == HOLDS else 'less'})"
+            for row in some
+            if row["verdict"] != CANNOT_BE_TOLD
+        ]
+        lines.append(
+            f"Of {len(some)} changes of the world {n_less} change the commands of {one} less than those of {other}; "
+            f"told apart, all taken together: {', '.join(told) or 'none'}."
+        )
     rows = [r for r in figures["table"] if r["drive"] == REFERENCE and r["noise"] == CLEAN]
     chance = [r["agreement"] for r in rows if r["method"] == EVEN and not math.isnan(r["agreement"])]
     by_method: dict[str, list[float]] = {}
