@@ -98,6 +98,7 @@ def drive_(
             episodes[0],
             video,
             source_name=f"{env}, seed {episodes[0]}",
+            n_workers=workers or n_cores(),
         )
     title = f"{policy} in {env}, {noise or 'clean'}, {figures['frames_per_s']:g} frames/s"
     print_table(title, _rows_of_settings(figures))
