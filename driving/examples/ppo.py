@@ -1,7 +1,9 @@
 """Reinforcement learning: Stable-Baselines3's PPO learns to keep the lane. ``pip install stable-baselines3``.
 
-``python -m driving.examples.ppo --steps 200000 --out ppo.zip`` trains on all cores, then drives ten roads. The world's
+``python -m driving.examples.ppo --steps 100000 --out ppo.zip`` trains on all cores, then drives ten roads. The world's
 action is ``normalized``, as PPO's Gaussian policy wants it; the picture is halved, which is enough to see the lane.
+After 100,000 steps (13 minutes on two busy cores) it leaves its lane on three of the ten roads; its episodes, 20 s at
+most, have become 14 s long from 2.5 s.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def drive(model: PPO) -> tuple[int, float]:
 def main() -> None:
     """Train, save, drive."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200_000)
+    parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--out", default="ppo.zip")
     given = parser.parse_args()
     model = train(given.steps)
