@@ -3,15 +3,8 @@
 import csv
 import dataclasses
 import json
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from driving.harness.figures import Drives, all_figures, condition_of, kind_of
@@ -20,6 +13,7 @@ from driving.harness.sweep import Sweep, _groups, driver_digest, program_digest,
 from driving.models.policy import PolicyConfig, build_policy
 from driving.noise import Noise, parse_noises
 from sim.errors import BadInputError
+from tests.benchmarks.kills import killed_sweep
 
 KEY = Key("ltc19", "d1", "p1", "lane/Procedural-v0", "{}", "gaussian", 0.1, 3, 20.0)
 ROW = Row(1, 12.5, 1.25, 0.31, 0.5, 1.0, 0.01, None, '{"family": "urban"}')
@@ -180,54 +174,12 @@ def test_sweep_world_that_cannot_be_made_ends_it_before_it_begins(networks, tmp_
     store.close()
 
 
-COMMAND = (
-    *("stress", "--noises", "none", "gaussian:0.2", "late:mild", "--seeds", "0:24", "--seconds", "1"),
-    *("--env-option", "roadside=false", "hills=false", "family=urban"),
-)
-
-
 @pytest.mark.slow
 def test_sweep_killed_at_random_moments_ends_in_the_same_rows(saved_policies, tmp_path):
-    """SIGKILL to the whole group of processes, as a machine that goes down; then once more to the end."""
-
-    def start(out, workers):
-        command = [
-            sys.executable,
-            "-m",
-            "driving",
-            *COMMAND,
-            "--policies",
-            saved_policies["ltc"],
-            saved_policies["lstm"],
-        ]
-        return subprocess.Popen(
-            [*map(str, command), "--out", str(out), "--workers", str(workers)], start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1],
-        )  # fmt: skip
-
-    whole = start(tmp_path / "whole", 2)
-    assert whole.wait(120) == 0, whole.stderr.read()
-    rng, out = np.random.default_rng(0), tmp_path / "killed"
-    n_rows = []
-    for _ in range(5):
-        process = start(out, 2)
-        until = time.monotonic() + 30
-        while time.monotonic() < until and not (out / STORE_NAME).exists():
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0.0, 2.5))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        store = EpisodeStore(out)
-        n_rows.append(len(store.keys()))
-        store.close()
+    n_rows, is_same = killed_sweep([str(saved_policies[core]) for core in ("ltc", "lstm")], 24, 5, tmp_path)
     assert n_rows == sorted(n_rows)
-    last = start(out, 1)
-    assert last.wait(120) == 0, last.stderr.read()
-    for process in (whole, last):
-        process.stderr.close()
-    assert (out / CSV_NAME).read_bytes() == (tmp_path / "whole" / CSV_NAME).read_bytes()
-    assert (out / "figures.json").read_bytes() == (tmp_path / "whole" / "figures.json").read_bytes()
+    assert n_rows[0] > 0
+    assert is_same
 
 
 # Figures -----------------------------------------------------------------------------------------------------
