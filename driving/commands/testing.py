@@ -78,7 +78,9 @@ def drive_(
     check_seconds(seconds)
     model, disturbance, episodes = find_driver(policy), parse_noise(noise), parse_seeds(seeds)
     if video is not None and not isinstance(model, Policy):
-        raise BadInputError("--video: shows where a network looks, which is known of policies of this project alone")
+        raise BadInputError(
+            f"--video: looks inside, which {policy} does not let; use liquid-lane attend --method occlusion --video"
+        )
     if disturbance is not None:
         check_seen({policy: model}, [disturbance.kind.group])
     bar, advance = progress_bar("driving", len(episodes) * len(variations) * seconds)
