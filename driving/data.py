@@ -38,7 +38,8 @@ class AugmentConfig:
         mirror: probability of a left-right mirror image with mirrored label. No symmetry where the car keeps
             to one side of a two-lane road, so 0 unless the data are few.
         shift_m, yaw_rad: largest move of the viewpoint to a side, and turn; the label gets the correction
-            that steers back (see ``recovery_curvature_per_m``).
+            that steers back (see ``recovery_curvature_per_m``). A policy's picture has the whole width of the recorded
+            one, so there is no margin to move into: what a move uncovers repeats the border.
         recovery_s: time in which that correction leads back to the path.
         light: strength of random gain, gamma, tint and contrast; 0 to 1.
         shadow: probability of straight shadows and streaks of light across the picture (Lechner et al. 2020).
