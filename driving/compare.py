@@ -173,6 +173,13 @@ def _kind(network: Policy | OutsideNetwork) -> str:
     return network.core.title if isinstance(network, Policy) else network.title
 
 
+def side_by_side(
+    driven: Mapping[str, Driven], onlookers: Mapping[str, Onlooker], make_env: Callable[[], LaneEnv]
+) -> dict[str, Iterator[Instant]]:
+    """The drives in step, each followed by its onlooker as it goes, even where one is driven after the other."""
+    return together({name: onlookers[name].follow(stream) for name, stream in driven.items()}, make_env)
+
+
 def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
     """What each network is called over its panel: its kind, and by which method one looks where these differ.
 
@@ -397,7 +404,7 @@ def attend(
         driven = {
             name: Driven(driver_of(policy), source, seed, limit_s, noise, show) for name, policy in policies.items()
         }
-        streams = together({name: onlookers[name].follow(stream) for name, stream in driven.items()}, source)
+        streams = side_by_side(driven, onlookers, source)
     if from_s > 0:
         streams = {name: dropwhile(lambda i: i.time_s < from_s - 1e-6, stream) for name, stream in streams.items()}
     words: dict[str, Any] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import Onlooker, close, compare, heading_for
-from driving.instants import Driven, together
+from driving.compare import Onlooker, close, compare, heading_for, side_by_side
+from driving.instants import Driven
 from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
 from driving.report import write_gallery, write_report
@@ -118,7 +118,7 @@ def _film(
             }
             onlookers = {name: Onlooker(policy, method, condition) for name, policy in policies.items()}
             compare(
-                together({name: onlookers[name].follow(stream) for name, stream in driven.items()}, make_env),
+                side_by_side(driven, onlookers, make_env),
                 onlookers,
                 video,
                 heading=heading_for(onlookers),

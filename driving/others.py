@@ -76,6 +76,9 @@ class OutsideNetwork(nn.Module, ABC):
     frame_shape: tuple[int, int, int]
     max_curvature_per_m: float
 
+    def __deepcopy__(self, memo: Any) -> OutsideNetwork:
+        return self  # nothing in it lasts from one answer to the next
+
     @abstractmethod
     def initial_state(self, batch: int) -> Tensor:
         """(B, S)."""
@@ -117,9 +120,6 @@ class ExportedNetwork(OutsideNetwork):
         self.max_curvature_per_m = float(self.meta["max_curvature_per_m"])
         self._first_state = torch.tensor(json.loads(self.meta["initial_state"]), dtype=torch.float32)
 
-    def __deepcopy__(self, memo: Any) -> ExportedNetwork:
-        return self  # nothing in it changes
-
     def initial_state(self, batch: int) -> Tensor:
         return self._first_state.expand(batch, -1).clone()
 
@@ -143,9 +143,6 @@ class PythonNetwork(OutsideNetwork):
         self.frame_shape = shape_of(self._driver)
         self.max_curvature_per_m = MAX_CURVATURE_PER_M
         self.initial_state(1)
-
-    def __deepcopy__(self, memo: Any) -> PythonNetwork:
-        return self  # its memory is set before every answer
 
     def initial_state(self, batch: int) -> Tensor:
         self._driver.begin(batch)

@@ -256,8 +256,10 @@ def effect_comparisons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     ``verdict`` is that of all changes of a pair taken together (Holm); ``p`` is of the one.
     """
     found = _compared(rows, "change", ("share",))
-    for pair in dict.fromkeys((row["drive"], row["noise"], row["network"], row["than"]) for row in found):
-        some = [row for row in found if (row["drive"], row["noise"], row["network"], row["than"]) == pair]
+    pairs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in found:
+        pairs.setdefault((row["drive"], row["noise"], row["network"], row["than"]), []).append(row)
+    for some in pairs.values():
         stands = holm({row["change"]: row["p"] for row in some})
         for row in some:
             row["verdict"] = row["verdict"] if stands[row["change"]] else CANNOT_BE_TOLD
