@@ -2,8 +2,7 @@
 
 ``python -m driving.examples.ppo --steps 100000 --out ppo.zip`` trains on all cores, then drives ten roads. The world's
 action is ``normalized``, as PPO's Gaussian policy wants it; the picture is halved, which is enough to see the lane.
-After 100,000 steps (7 minutes on two cores with other work) it leaves its lane on three of the ten roads; its episodes, 20 s at
-most, have become 14 s long from 2.5 s.
+After 100,000 steps (7 minutes on two cores with other work) it leaves its lane on three of the ten roads.
 """
 
 from __future__ import annotations
