@@ -169,10 +169,6 @@ def _frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
     return to_tensor(np.stack(frames)).float() / 255.0
 
 
-def _kind(network: Policy | OutsideNetwork) -> str:
-    return network.core.title if isinstance(network, Policy) else network.title
-
-
 def side_by_side(
     driven: Mapping[str, Driven], onlookers: Mapping[str, Onlooker], make_env: Callable[[], LaneEnv]
 ) -> dict[str, Iterator[Instant]]:
@@ -186,7 +182,7 @@ def titles(onlookers: Mapping[str, Onlooker]) -> dict[str, str]:
     Its name stands before its kind where two networks are of one kind.
     """
     networks = {name: onlooker.policy for name, onlooker in onlookers.items()}
-    kinds = {name: _kind(network) for name, network in networks.items()}
+    kinds = {name: network.title for name, network in networks.items()}
     methods = {name: onlooker.method_name.replace("_", " ") for name, onlooker in onlookers.items()}
     if len({*methods.values()}) > 1:
         if len({id(network) for network in networks.values()}) == 1:  # one network, looked at in several ways
@@ -295,13 +291,12 @@ def panel_of(title: str, policy: Policy | OutsideNetwork, seen: Seen, log: Episo
         status = "shaken" if is_shaken else f"recovered in {after_s:.2f} s"
     if crashed and log is not None:
         status = f"left the lane at {log.seconds:.1f} s"
-    limit_per_m = policy.config.max_curvature_per_m if isinstance(policy, Policy) else policy.max_curvature_per_m
     return Panel(
         title=title,
         picture=instant.frame if instant.picture is None else instant.picture,
         attention=seen.attention,
         curvature_per_m=instant.curvature_per_m,
-        max_curvature_per_m=min(limit_per_m, MAX_CURVATURE_PER_M / 2),
+        max_curvature_per_m=min(policy.max_curvature_per_m, MAX_CURVATURE_PER_M / 2),
         reference_curvature_per_m=instant.reference_curvature_per_m,
         on_road_share=seen.on_road_share,
         untrained_on_road_share=seen.untrained_on_road_share,
@@ -338,7 +333,7 @@ def heading_for(onlookers: Mapping[str, Onlooker]) -> str:
     if number is None:
         return "Bright = where it looks"
     if len({id(network) for network in networks}) == 1:
-        return f"{_kind(networks[0])}: where it looks, by {number} methods"
+        return f"{networks[0].title}: where it looks, by {number} methods"
     return f"Same road, {number} networks. Bright = where each looks"
 
 

@@ -64,7 +64,7 @@ def run_demo(
         for name, policy in policies.items():
             logs, figures = timed_rollout(policy, make_env, seeds, seconds, condition, n_workers=n_workers)
             label = "none" if condition is None else str(condition)
-            drive_rows.append({"policy": name, "title": policy.core.title, "noise": label, **figures})
+            drive_rows.append({"policy": name, "title": policy.title, "noise": label, **figures})
             traces += [
                 {
                     "policy": name,

@@ -73,6 +73,27 @@ def _shown(value: Any) -> Any:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
 
 
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's ``log.csv`` so far; none where there is no such file."""
+    try:
+        with (folder / LOG_NAME).open(newline="") as file:
+            return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    except OSError:
+        return []
+
+
+def _value(text: str) -> Any:
+    """Of a cell; undoes ``_shown``.
+
+    >>> _value("driving"), _value("0.5"), _value("")
+    ('driving', 0.5, None)
+    """
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
 def tensorboard_writer(folder: Path) -> Callable[[Mapping[str, Any]], None]:
     """A function that writes each row it is given to event files that TensorBoard shows, over the frames so far.
 

@@ -36,7 +36,7 @@ def model_card(policy: Policy, metrics: Mapping[str, Any], name: str, command: s
         "",
         f"# {name}",
         "",
-        f"{policy.core.title}: from a camera picture of {policy.config.height_px} x {policy.config.width_px} pixels "
+        f"{policy.title}: from a camera picture of {policy.config.height_px} x {policy.config.width_px} pixels "
         f"to a path curvature of at most {policy.config.max_curvature_per_m:g} 1/m. {n_core:,} parameters in the core, "
         f"{n_encoder:,} in the convolutional encoder before it.",
         "",

@@ -63,7 +63,7 @@ class Circuit:
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "circuit.png"
-            save_circuit(self.policy.core, path, self.states, self.title or self.policy.core.title)
+            save_circuit(self.policy.core, path, self.states, self.title or self.policy.title)
             return path.read_bytes()
 
 

@@ -15,7 +15,6 @@ importable module in every process that drives. It returns an actor (``sim.episo
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import json
@@ -40,6 +39,7 @@ from driving.runtime.driver import MODEL_FILE, open_model
 from sim.conventions import MAX_CURVATURE_PER_M
 from sim.episodes import Actor, Instant, remembered
 from sim.errors import BadInputError, one_line
+from sim.files import short_digest
 
 _PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -238,10 +238,6 @@ def _make(name: str) -> _Checked:
     return _Checked(name, actor)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def _source(name: str) -> bytes:
     """Of a module that has been imported; nothing of one that was not written in Python."""
     try:
@@ -272,10 +268,10 @@ def find_driver(name: str) -> Policy | Other:
         make = partial(_onnx_actor, path)
         make()
         file = path / MODEL_FILE if path.is_dir() else path
-        return Other(make, _digest(file.read_bytes()), ("adversary",))
+        return Other(make, short_digest([file.read_bytes()]), ("adversary",))
     if _is_python(name):
         _make(name)
-        return Other(partial(_make, name), _digest(name.encode() + _source(name)), ("adversary", "state"))
+        return Other(partial(_make, name), short_digest([name.encode(), _source(name)]), ("adversary", "state"))
     return checkpoint.load(name)
 
 

@@ -56,7 +56,7 @@ def cached_drive(spec: str, height_px: int, width_px: int, on_new: Callable[[str
     stored = load_table(folder)
     check_aspect(stored.camera.height_px, stored.camera.width_px, height_px, width_px)
     start, stop = row_range(folder, rows, len(stored))
-    path = _path(stored, height_px, width_px)
+    path = cache_path(stored, height_px, width_px)
     if not path.is_file():
         _make(stored, height_px, width_px, path, on_new)
     with contextlib.suppress(OSError):
@@ -87,7 +87,8 @@ def frames_folder() -> Path:
     return cache_folder() / "frames"
 
 
-def _path(stored: StoredDrive, height_px: int, width_px: int) -> Path:
+def cache_path(stored: StoredDrive, height_px: int, width_px: int) -> Path:
+    """Where the frames of a drive at a size lie once they were read: by the content of its video."""
     digest = hashlib.blake2b(f"{CACHE_VERSION} {len(stored)} {height_px}x{width_px}".encode(), digest_size=16)
     with foreign_errors(stored.folder / VIDEO, "import the drive again"), (stored.folder / VIDEO).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -691,7 +691,8 @@ def test_cli_attend_draws_a_still_and_studies_a_recorded_drive(succeeds, fails, 
     world = "--source", "lane/Procedural-v0"
     assert "--seeds A:B" in fails(*names, *world, *methods, "--method", "occlusion")
     one = "attend", "--policies", saved_policies["ltc"], *world, "--seconds", 0.2
-    assert "by grad_cam" in succeeds(*one, *methods, "--video", tmp_path / "m.mp4")
+    text = succeeds(*one, *methods, "--video", tmp_path / "m.mp4")
+    assert text.count("grad_cam") == 2, text  # in the title and in a row
     assert (tmp_path / "m.mp4").stat().st_size > 1000
     assert "ends with .png" in fails(*names, *world, "--still", tmp_path / "s.jpg")
     assert "no video" in fails(*names, *world, "--seeds", "3:4", "--video", tmp_path / "v.mp4")

@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "sim.road",
         "sim.seasons",
         "sim.surface_class",
+        "sim.files",
     },
     "sim.poster": {"sim.appearance.atmosphere", "sim.camera", "sim.reading", "sim.road", "sim.surface_class"},
     "sim.render": {
@@ -280,7 +281,14 @@ MAY_IMPORT = {
         "sim.render",
         "sim.surface_class",
     },
-    "driving.others": {"driving.models", "driving.rollout", "driving.runtime", "sim.conventions", "sim.episodes"},
+    "driving.others": {
+        "driving.models",
+        "driving.rollout",
+        "driving.runtime",
+        "sim.conventions",
+        "sim.episodes",
+        "sim.files",
+    },
     "driving.open_loop": {
         "driving.data",
         "driving.instants",

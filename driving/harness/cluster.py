@@ -6,12 +6,11 @@ of a training what came after its last resume point.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from driving.learning_curve import LOG_NAME
+from driving.learning_curve import LOG_NAME, read_log
 from driving.recipe import Training
 from driving.rollout import one_thread
 from sim.episode_workers import Cockpit, Crew, GroupResult, Task
@@ -128,7 +127,7 @@ def train_on(
 
     def tell() -> None:
         for i in waiting:
-            for row in _rows(trainings[i])[told[i] :]:
+            for row in read_log(trainings[i].out)[told[i] :]:
                 told[i] += 1
                 on_row(i, row)
 
@@ -154,24 +153,3 @@ def train_on(
     finally:
         for task in pending:
             ray.cancel(task, force=True)
-
-
-def _rows(training: Training) -> list[Row]:
-    """Of its log so far."""
-    try:
-        with (training.out / LOG_NAME).open(newline="") as file:
-            return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
-    except OSError:
-        return []
-
-
-def _value(text: str) -> Any:
-    """Of a cell.
-
-    >>> _value("driving"), _value("0.5"), _value("")
-    ('driving', 0.5, None)
-    """
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from driving.rollout import actor_maker, frame_shape, one_thread
 from driving.settings import env_maker
 from sim.episode_workers import Crew, GroupResult, Task, check_size, drive_tasks
 from sim.episodes import EpisodeLog, EpisodePlan
+from sim.files import short_digest
 
 Drive = Callable[[Sequence[Task]], Iterator[tuple[int, GroupResult | BaseException]]]
 """``sim.episode_workers.drive_tasks``, or what does the same elsewhere."""
@@ -70,24 +70,22 @@ def driver_digest(policy: Policy | Other) -> str:
     """Of weights and settings, 16 hexadecimal digits; of another driver, see there."""
     if isinstance(policy, Other):
         return policy.digest
-    digest = hashlib.sha256(json.dumps(policy.config.to_dict(), sort_keys=True).encode())
+    parts = [json.dumps(policy.config.to_dict(), sort_keys=True).encode()]
     for name, value in sorted(policy.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+        parts += [name.encode(), value.detach().cpu().contiguous().numpy().tobytes()]
+    return short_digest(parts)
 
 
 @functools.cache
 def program_digest() -> str:
     """Of the code that decides what an episode is: the worlds, the networks, the noises; 16 hexadecimal digits."""
     root = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
+    parts = []
     for name in _DECIDES:
         place = root / name
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+            parts += [path.relative_to(root).as_posix().encode(), path.read_bytes()]
+    return short_digest(parts)
 
 
 def run_sweep(

@@ -207,6 +207,17 @@ class Policy(nn.Module):
         above = float(limit) > self.config.max_curvature_per_m
         self._limit_per_m = float(np.nextafter(limit, np.float32(0)) if above else limit)
 
+    @property
+    def title(self) -> str:
+        """What people call a network of its kind."""
+        title: str = self.core.title
+        return title
+
+    @property
+    def max_curvature_per_m(self) -> float:
+        """Limit of the command."""
+        return self.config.max_curvature_per_m
+
     def initial_state(self, batch: int) -> Tensor:
         """The core's state (B, ...) before the first frame."""
         state: Tensor = self.core.initial_state(batch)

@@ -298,7 +298,7 @@ class Live:
             "seats": [
                 {
                     "name": seat.name,
-                    "title": seat.policy.core.title,
+                    "title": seat.policy.title,
                     "wiring": None if seat.policy.core.wiring is None else _drawn(seat.policy),
                     "setting": seat.run.info["setting"],
                 }
@@ -445,7 +445,7 @@ class Live:
             attention = np.zeros(instant.frame.shape[:2], np.float32) if seat.attention is None else seat.attention
             share = float(np.mean(seat.shares)) if seat.shares else None
             seen = Seen(instant, attention, share, None)
-            panels.append(panel_of(f"{seat.name}: {seat.policy.core.title}", seat.policy, seen, seat.run.log, False))
+            panels.append(panel_of(f"{seat.name}: {seat.policy.title}", seat.policy, seen, seat.run.log, False))
         picture = compose(
             panels,
             heading="Live" if len(panels) == 1 else "Live: the same road",

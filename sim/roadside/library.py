@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import math
 import mmap
 import os
@@ -24,6 +23,7 @@ import numpy as np
 
 from sim.cache_folder import cache_folder
 from sim.compiled import compiled
+from sim.files import short_digest
 from sim.roadside.sprites import MIP_RATIO, SPRITES, Sprite, sprite
 
 MAX_LEVELS, MAX_LAMPS = 24, 32
@@ -172,11 +172,10 @@ def library_path() -> Path | None:
 
     None where the folder cannot be made. Files of other versions that were not used for a month are removed.
     """
-    digest = hashlib.sha256(f"{cv2.__version__} {np.__version__} {sys.byteorder} {SLOT_BYTES}".encode())
+    machine = f"{cv2.__version__} {np.__version__} {sys.byteorder} {SLOT_BYTES}".encode()
     here = Path(__file__).parent
-    for source in (here.parent / "seasons.py", *sorted(here.glob("sprite*.py"))):
-        digest.update(source.read_bytes())
-    path = cache_folder() / f"roadside-{digest.hexdigest()[:16]}.bin"
+    sources = here.parent / "seasons.py", *sorted(here.glob("sprite*.py"))
+    path = cache_folder() / f"roadside-{short_digest([machine, *(source.read_bytes() for source in sources)])}.bin"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -28,11 +28,10 @@ import av
 import cv2
 import numpy as np
 
-from sim import frame_cache
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.drive import load_table
 from sim.drive_writer import FACTS, VIDEO, write_table
-from sim.frame_cache import cached_drive
+from sim.frame_cache import cache_path, cached_drive
 
 RATE_HZ = 20
 SIZE = FRAME_HEIGHT_PX, FRAME_WIDTH_PX
@@ -88,7 +87,7 @@ def loop_drive(once: Path, many: Path, hours: float) -> int:
     facts = json.loads((once / FACTS).read_text()) | {"n_frames": n}
     (many / FACTS).write_text(json.dumps(facts))
     write_table(many, np.arange(n) / RATE_HZ, np.tile(drive.curvature_per_m, n_times), None)
-    path = frame_cache._path(load_table(many), *SIZE)
+    path = cache_path(load_table(many), *SIZE)
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (n, *SIZE, 3)}
         np.lib.format.write_array_header_2_0(file, header)
