@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ from sim.record import random_start
 
 # One random stream for each cause, beside the run's and the episode's seed.
 _STREAMS = {"kicks": 0, "start": 1, "driver": 2, "augmentation": 3, "length": 4}
+_MIRROR = 1000
+"""Key of one that retries share: the same place again is the same picture again."""
 END_OF_SEEDS = 500_000
 """Training uses no seed from here on: they are kept for the last test."""
 N_RECENT = 100
@@ -103,6 +106,7 @@ class _Episode(Run):
         i_retry: how many earlier episodes on the same road ended in a crash.
         is_driven_by_expert: who drives.
         augmentation: what is done to its pictures.
+        side: -1 where the policy sees the world in a mirror, and steers in it; else 1.
     """
 
     def __init__(
@@ -112,10 +116,11 @@ class _Episode(Run):
         i_retry: int,
         is_driven_by_expert: bool,
         augmentation: EpisodeAugmentation,
+        side: int,
     ) -> None:
         super().__init__(env, plan, asks_expert=True)
         self.i_retry, self.is_driven_by_expert = i_retry, is_driven_by_expert
-        self.augmentation = augmentation
+        self.augmentation, self.side = augmentation, side
 
     @property
     def i_frame(self) -> int:
@@ -148,8 +153,11 @@ class _Window:
         for instant in instants:
             b = instant.i_run
             episode = self.episodes[b]
-            episode.augmentation.apply(instant.frame, t, self.frames[b])
-            self.target[b, t] = instant.reference_curvature_per_m
+            expert = instant.reference_curvature_per_m
+            assert expert is not None
+            frame = instant.frame if episode.side == 1 else cv2.flip(instant.frame, 1)
+            episode.augmentation.apply(frame, t, self.frames[b])
+            self.target[b, t] = episode.side * expert
             self.speed_mps[b, t] = instant.info["speed_mps"]
             self.dt_s[b, t:] = instant.info["dt_s"]  # and of the repeated frames, should this be the last
             self.counts[b, t] = episode.i_frame >= config.n_warmup
@@ -162,10 +170,9 @@ class _Window:
         # Weights that are no numbers show in the loss, where they are reported.
         commands = torch.nan_to_num(command[:, 0]).tolist()
         for instant in instants:
-            expert = instant.reference_curvature_per_m
-            assert expert is not None
-            is_expert = self.episodes[instant.i_run].is_driven_by_expert
-            instant.curvature_per_m = expert if is_expert else commands[instant.i_run]
+            episode, expert = self.episodes[instant.i_run], instant.reference_curvature_per_m
+            own = episode.side * commands[instant.i_run]
+            instant.curvature_per_m = expert if episode.is_driven_by_expert and expert is not None else own
         self.acting_s += time.perf_counter() - started_s
 
 
@@ -197,7 +204,7 @@ class OnlineWindows(WindowSource):
         config: TrainConfig,
         world: Mapping[str, Any] | None = None,
     ) -> None:
-        for name in ("mirror", "shift_m", "yaw_rad"):
+        for name in ("shift_m", "yaw_rad"):
             if getattr(config.augment, name) > 0:
                 raise BadInputError(
                     f"training: {name} is for recorded drives, got {getattr(config.augment, name)} in a running "
@@ -297,6 +304,7 @@ class OnlineWindows(WindowSource):
             i_retry,
             i_retry == 0 and rngs["driver"].random() < online.expert_probability(step, config.n_steps),
             EpisodeAugmentation(config.augment, (config.seed, seed, keys["augmentation"]), config.window),
+            -1 if np.random.default_rng([config.seed, seed, _MIRROR]).random() < config.augment.mirror else 1,
         )
 
     def _seed(self, b: int, i_episode: int) -> int:

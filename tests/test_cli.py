@@ -282,7 +282,7 @@ def test_cli_train_takes_drives_or_a_world(fails, saved_drive, tmp_path):
     live = (("--env-option", "hills=false"), ("--episode-seconds", 8), ("--expert-share", 0.25), ("--retries", 0))
     for option in live:
         assert "for --env only" in fails("train", *out, "--data", saved_drive, *option)
-    for name in ("--mirror", "--shift-m", "--yaw-rad"):
+    for name in ("--shift-m", "--yaw-rad"):
         assert f"leave out {name}" in fails("train", *out, *LIVE, name, 0.1)
     assert "expected one of lane/" in fails("train", *out, "--env", "lane/Nowhere-v0")
     assert "expert_share" in fails("train", *out, *LIVE, "--expert-share", 2)

@@ -143,7 +143,7 @@ def test_online_config_rejects_what_cannot_be(fields):
         OnlineConfig(**fields)
 
 
-@pytest.mark.parametrize("name", ["mirror", "shift_m", "yaw_rad"])
+@pytest.mark.parametrize("name", ["shift_m", "yaw_rad"])
 def test_online_refuses_what_needs_recorded_windows(name):
     config = dataclasses.replace(TINY, augment=AugmentConfig(**{name: 0.5}))
     with pytest.raises(BadInputError, match=f"{name} is for recorded drives"):
@@ -183,6 +183,37 @@ def test_online_window_is_what_the_worlds_showed(small_policy, monkeypatch):
                 frame, *_, info = again.step(np.array([episode["actions"][t]], np.float32))
     assert windows.dt_s.flatten().tolist() == pytest.approx([0.05] * 12)
     assert windows.counts.tolist() == [[False, True, True, True]] * 3
+
+
+@pytest.mark.parametrize("expert_share", [0.0, 1.0])
+def test_online_policy_sees_and_steers_a_mirrored_world(small_policy, monkeypatch, expert_share):
+    settings = dataclasses.replace(POLICY_ONLY, expert_share=expert_share, start_offset_m=0.5)
+    source, worlds = make(dataclasses.replace(TINY, augment=dataclasses.replace(PLAIN, mirror=1.0)), settings)
+    policy, shown = small_policy(seed=1), []
+    monkeypatch.setattr(online, "encode", lambda p, x, b: shown.append(x.clone()) or encode(p, x, b))
+    windows = source.windows(policy, 0)
+    with torch.no_grad():
+        predicted, _ = policy.decode(windows.features, windows.state, windows.dt_s)
+    for b, world in enumerate(worlds):
+        episode = world.episodes[0]
+        frame, _ = World().reset(seed=episode["seed"], options=episode["options"])
+        np.testing.assert_array_equal(shown[0][b].movedim(0, -1).numpy(), frame[:, ::-1])
+        labels = [-label for label in episode["labels"]]
+        assert windows.curvature_per_m[b].tolist() == pytest.approx(labels)
+        answers = labels if expert_share else predicted[b].tolist()
+        assert episode["actions"] == pytest.approx([-answer for answer in answers[:4]], abs=1e-6)
+
+
+def test_online_mirrors_a_share_of_the_roads_and_a_road_always_alike(small_policy):
+    config = dataclasses.replace(TINY, batch=40, augment=dataclasses.replace(PLAIN, mirror=0.3))
+    crashing = dict.fromkeys(range(9), 2)
+    source, _ = make(config, dataclasses.replace(POLICY_ONLY, n_retries=1), crash_at=crashing)
+    policy, sides = small_policy(seed=1), []
+    for _ in range(2):
+        source.windows(policy, 0)
+        sides.append([(episode.plan.seed, episode.side) for episode in source._episodes])
+    assert sides[0] == sides[1]  # the second time are retries
+    assert 4 <= sum(side == -1 for _, side in sides[0]) <= 20
 
 
 @pytest.mark.parametrize("core", list(CORES))
