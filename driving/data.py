@@ -35,8 +35,9 @@ class AugmentConfig:
     """What is done to a training window; every frame of a window is treated alike.
 
     Attributes:
-        mirror: probability of a left-right mirror image with mirrored label. No symmetry where the car keeps
-            to one side of a two-lane road, so 0 unless the data are few.
+        mirror: probability of a left-right mirror image with mirrored label; online, of an episode that is seen and
+            steered in a mirror. No symmetry where the car keeps to one side of a two-lane road, so 0 unless the data
+            are few, or a policy shall know both sides.
         shift_m, yaw_rad: largest move of the viewpoint to a side, and turn; the label gets the correction
             that steers back (see ``recovery_curvature_per_m``). A policy's picture has the whole width of the recorded
             one, so there is no margin to move into: what a move uncovers repeats the border.
@@ -223,7 +224,7 @@ class EpisodeAugmentation:
     recorded ones. Each has a random stream of its own.
 
     Args:
-        augment: what is done; the viewpoint and mirror images are not among it, a running world has its camera.
+        augment: what is done; the viewpoint is not among it, a running world has its camera, and mirrors are held up elsewhere.
         seed: of the episode.
         n_frames: of a window.
     """

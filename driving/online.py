@@ -193,7 +193,7 @@ class OnlineWindows(WindowSource):
         world: what ``make_env`` makes, in words or numbers for json; kept in the metrics.
 
     Raises:
-        BadInputError: an augmentation that needs recorded windows, episodes too short, or more worlds than a
+        BadInputError: a move of the viewpoint, which needs recorded windows, episodes too short, or more worlds than a
             process holds.
     """
 
