@@ -224,7 +224,8 @@ class EpisodeAugmentation:
     recorded ones. Each has a random stream of its own.
 
     Args:
-        augment: what is done; the viewpoint is not among it, a running world has its camera, and mirrors are held up elsewhere.
+        augment: what is done; not the viewpoint, as a running world has its camera, and not mirror images
+            (``driving.online``).
         seed: of the episode.
         n_frames: of a window.
     """
