@@ -87,7 +87,9 @@ def main() -> None:
             }
         )
     write_json(asked.out / "memory.json", {"policies": rows})
-    print_table(f"After {asked.steps} steps; forgotten: {100 * LEFT:g} % of a pulse in the state is left", rows)
+    shown = ("policy", "decay_s", "pull_per_m", "shake_per_m", "gain", "lag_s", "validation_crashes")
+    title = f"After {asked.steps} steps; decay: until {100 * LEFT:g} % of a pulse in the state is left"
+    print_table(title, [{name: row[name] for name in shown} for row in rows])
 
 
 if __name__ == "__main__":
