@@ -12,6 +12,7 @@ stopped, and prints what the circuits themselves say: how long they remember, ho
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from driving.models.policy import PolicyConfig, build_policy, to_tensor
 from driving.recipe import DEFAULT_WORLD, NewPolicy, Training, run_side_by_side
 from driving.train import LR_PRETRAINED_ENCODER, TrainConfig
 from sim.files import write_json
-from tests.benchmarks.pull import LEFT, decay_s, first_pictures, pull_and_shake
+from tests.benchmarks.pull import LEFT, decay_s, first_pictures, under_noise
 
 ENCODER_OF, VARIANCE = "lstm64", 0.1
 
@@ -67,17 +68,16 @@ def main() -> None:
         runs, asked.workers, resume=True,
         on_row=lambda i, row: print(runs[i].out, row["step"], f"loss {row['loss']:.4f}", flush=True),
     )  # fmt: skip
-    frames, rows = first_pictures(), []
+    pairs, rows = first_pictures(), []
     for run in runs:
         policy, metrics = checkpoint.load(run.out), json.loads((run.out / checkpoint.METRICS).read_text())
         valid, answer = metrics["closed_loop_validation"], metrics["response"]
-        pull, shake = pull_and_shake(policy, frames, VARIANCE)
+        noisy = under_noise(policy, pairs, VARIANCE)
         rows.append(
             {
                 "policy": f"{run.out.parent.name}@{run.out.name}",
-                "decay_s": round(float(decay_s(policy, to_tensor(frames)).median()), 3),
-                "pull_per_m": pull,
-                "shake_per_m": shake,
+                "decay_s": round(float(decay_s(policy, to_tensor(pairs[:, 0])).median()), 3),
+                **dataclasses.asdict(noisy),
                 "gain": answer["gain"],
                 "lag_s": answer["lag_s"],
                 "validation_crashes": valid["crashes"],
@@ -87,7 +87,7 @@ def main() -> None:
             }
         )
     write_json(asked.out / "memory.json", {"policies": rows})
-    shown = ("policy", "decay_s", "pull_per_m", "shake_per_m", "gain", "lag_s", "validation_crashes")
+    shown = ("policy", "decay_s", "pull_per_m", "shake_per_m", "off_m", "gain", "lag_s", "validation_crashes")
     title = f"After {asked.steps} steps; decay: until {100 * LEFT:g} % of a pulse in the state is left"
     print_table(title, [{name: row[name] for name in shown} for row in rows])
 

@@ -1,10 +1,13 @@
-"""What noise does to a command: a steady pull to one side, and a shake about it; and how long a network remembers.
+"""What noise does to a command: a pull to one side, a shake about it, and what it leaves of the answer to an offset.
 
     python -m tests.benchmarks.pull --policies cnn@all lstm64@all ltc19@all --sweep sweeps/gaussian
 
-Every network sees the first pictures of the same roads, standing still, clean and under Gaussian noise. *Pull*: by how
-much the mean command moves; *shake*: its standard deviation over time. With the folder of a sweep of the same networks
-under the same noise: rank correlation of each with the crashes a km.
+Every network sees the first pictures of the same roads, from a little to the left and to the right of the middle of
+the lane, standing still, clean and under Gaussian noise. *Pull*: by how much the mean command moves; *shake*: its
+standard deviation over time; *answer*: its change from left to right, over that in clean pictures; *off*: how far from
+the middle the answer that is left would hold the pull, were it to grow with the distance. *Decay*: until 5 % of a pulse
+in the state is left. With the folder of a sweep of the same networks under the same noise: rank correlations with the
+crashes a km.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from driving.recipe import DEFAULT_WORLD
 from driving.settings import env_maker
 from sim.conventions import FRAME_RATE_HZ
 
+OFFSET_M = 0.25
 PULSE, LEFT = 0.1, 0.05
 """Added to every unit of the state, and the share of it at which it counts as forgotten."""
 SETTLING_S, LONGEST_S, NOISY_S = 10.0, 20.0, 5.0
@@ -38,11 +43,13 @@ ROADS = range(3000, 3016)
 
 
 def first_pictures(seeds: Sequence[int] = ROADS) -> np.ndarray:
-    """Of our world's roads, uint8 (B, H, W, 3)."""
-    env = env_maker(DEFAULT_WORLD, {}, 1.0)()
-    frames = np.stack([env.reset(seed=seed)[0].copy() for seed in seeds])
+    """Of our world's roads, ``OFFSET_M`` to the left and to the right of the lane's middle, uint8 (B, 2, H, W, 3)."""
+    env, pairs = env_maker(DEFAULT_WORLD, {}, 1.0)(), []
+    for seed in seeds:
+        env.reset(seed=seed)
+        pairs.append([env.place(env.along_road_m, offset_m)[0].copy() for offset_m in (OFFSET_M, -OFFSET_M)])
     env.close()
-    return frames
+    return np.array(pairs)
 
 
 @torch.no_grad()
@@ -62,19 +69,39 @@ def decay_s(policy: Policy, frames: Tensor) -> Tensor:
     return (torch.where(torch.stack(left), frame, 0).amax(0) + 1) / FRAME_RATE_HZ
 
 
+@dataclass(frozen=True)
+class UnderNoise:
+    """What noise does to the commands of a network; means over places, the last a median.
+
+    Attributes:
+        pull_per_m, shake_per_m: of the command.
+        answer: to an offset, over that in clean pictures.
+        off_m: where the answer holds the pull.
+    """
+
+    pull_per_m: float
+    shake_per_m: float
+    answer: float
+    off_m: float
+
+
 @torch.no_grad()
-def pull_and_shake(policy: Policy, frames: np.ndarray, variance: float) -> tuple[float, float]:
-    """In 1/m, means over uint8 frames (B, H, W, 3) that stand still under Gaussian noise."""
+def under_noise(policy: Policy, pairs: np.ndarray, variance: float) -> UnderNoise:
+    """Of uint8 pictures (B, 2, H, W, 3) from both sides of the middle that stand still under Gaussian noise."""
     n_noisy, n_settling = round(NOISY_S * FRAME_RATE_HZ), round(FRAME_RATE_HZ)
-    pulls, shakes = [], []
-    for seed, frame in enumerate(frames):
-        rng = np.random.default_rng(seed)
-        noisy = np.stack([gaussian(frame, variance, rng) for _ in range(n_settling + n_noisy)])
-        clean, _ = policy.decode(policy.encode(to_tensor(frame[None]))[None].expand(-1, len(noisy), -1))
-        command, _ = policy.decode(policy.encode(to_tensor(noisy))[None])
-        pulls.append(float((command - clean)[0, n_settling:].mean().abs()))
-        shakes.append(float(command[0, n_settling:].std()))
-    return float(np.mean(pulls)), float(np.mean(shakes))
+    clean, noisy, shake = (np.zeros(pairs.shape[:2]) for _ in range(3))
+    for i, j in np.ndindex(*clean.shape):
+        rng = np.random.default_rng([i, j])
+        shown = np.stack([gaussian(pairs[i, j], variance, rng) for _ in range(n_settling + n_noisy)])
+        calm, _ = policy.decode(policy.encode(to_tensor(pairs[i, j][None]))[None].expand(-1, len(shown), -1))
+        command, _ = policy.decode(policy.encode(to_tensor(shown))[None])
+        clean[i, j], noisy[i, j] = float(calm[0, -1]), float(command[0, n_settling:].mean())
+        shake[i, j] = float(command[0, n_settling:].std())
+    pull = np.abs((noisy - clean).mean(1))
+    left_right = [(commands[:, 1] - commands[:, 0]) / (2 * OFFSET_M) for commands in (clean, noisy)]  # 1/m a metre
+    off_m = pull / np.maximum(left_right[1], 1e-6)
+    answer = left_right[1].mean() / left_right[0].mean()
+    return UnderNoise(float(pull.mean()), float(shake.mean()), float(answer), float(np.median(off_m)))
 
 
 def crash_rates(folder: Path, variance: float) -> Mapping[str, float]:
@@ -96,18 +123,19 @@ def main() -> None:
     parser.add_argument("--roads", default=f"{ROADS.start}:{ROADS.stop}")
     parser.add_argument("--sweep", type=Path)
     asked = parser.parse_args()
-    frames, rows = first_pictures(parse_seeds(asked.roads)), []
+    pairs, rows = first_pictures(parse_seeds(asked.roads)), []
     rates = crash_rates(asked.sweep, asked.variance) if asked.sweep else {}
     for name, policy in checkpoint.load_all(asked.policies).items():
-        pull, shake = pull_and_shake(policy, frames, asked.variance)
-        row: dict[str, Any] = {"policy": name, "pull, 1/m": pull, "shake, 1/m": shake}
-        row["decay, s"] = float(decay_s(policy, to_tensor(frames)).median())
+        found = under_noise(policy, pairs, asked.variance)
+        row: dict[str, Any] = {"policy": name, "pull, 1/m": found.pull_per_m, "shake, 1/m": found.shake_per_m}
+        row |= {"answer": found.answer, "off, m": found.off_m}
+        row["decay, s"] = float(decay_s(policy, to_tensor(pairs[:, 0])).median())
         rows.append(row | ({"crashes a km": rates[name]} if name in rates else {}))
     print_table(f"Gaussian noise of variance {asked.variance:g} on standing pictures", rows)
     if rates:
-        for what in ("pull, 1/m", "shake, 1/m", "decay, s"):
-            found = spearmanr([row[what] for row in rows], [row["crashes a km"] for row in rows])
-            print(f"Rank correlation of {what.partition(',')[0]} and crashes a km: {found.statistic:.2f}")
+        for what in ("pull, 1/m", "shake, 1/m", "answer", "off, m", "decay, s"):
+            ranks = spearmanr([row[what] for row in rows], [row["crashes a km"] for row in rows])
+            print(f"Rank correlation of {what.partition(',')[0]} and crashes a km: {ranks.statistic:.2f}")
 
 
 if __name__ == "__main__":
