@@ -95,8 +95,8 @@ def under_noise(policy: Policy, pairs: np.ndarray, variance: float) -> UnderNois
         shown = np.stack([gaussian(pairs[i, j], variance, rng) for _ in range(n_settling + n_noisy)])
         calm, _ = policy.decode(policy.encode(to_tensor(pairs[i, j][None]))[None].expand(-1, len(shown), -1))
         command, _ = policy.decode(policy.encode(to_tensor(shown))[None])
-        clean[i, j], noisy[i, j] = float(calm[0, -1]), float(command[0, n_settling:].mean())
-        shake[i, j] = float(command[0, n_settling:].std())
+        calm, command = calm[0, n_settling:], command[0, n_settling:]
+        clean[i, j], noisy[i, j], shake[i, j] = float(calm.mean()), float(command.mean()), float(command.std())
     pull = np.abs((noisy - clean).mean(1))
     left_right = [(commands[:, 1] - commands[:, 0]) / (2 * OFFSET_M) for commands in (clean, noisy)]  # 1/m a metre
     off_m = pull / np.maximum(left_right[1], 1e-6)
