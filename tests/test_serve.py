@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import av
 import pytest
@@ -484,12 +485,26 @@ def test_serve_dropped_files_that_are_no_drive_leave_all_as_it_was(live, drive_f
     assert live.controls.world == world
     assert live.menu.worlds == (PROCEDURAL,)
     assert len(str(caught.value)) < 300
+    assert not live.dropped.drives
+    assert not list(Path(live.dropped._folder.name).iterdir())
     live.tick()
     monkeypatch.setattr(dropped_module, "MAX_BYTES", 10_000)
     with pytest.raises(BadInputError, match="a page takes up to"):
         live.dropped.add(live.dropped.begin("frames.mp4"), b"x" * 20_000)
     with pytest.raises(BadInputError, match="expected the files"):
         live.hear({"take": "too large"})
+
+
+def test_serve_drive_of_a_name_that_is_there_does_not_touch_the_other(live, drive_folder):
+    folders = []
+    for _ in range(3):
+        for path in drive_folder.iterdir():
+            live.dropped.add(live.dropped.begin(path.name), path.read_bytes())
+        live.hear({"take": "mine"})
+        folders.append(live.dropped.drives["dropped: mine"])
+        live.tick()
+    assert len(set(folders)) == 3
+    assert all((folder / "frames.mp4").is_file() for folder in folders)
 
 
 # A browser ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ class Dropped:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="liquid-lane-")
         self._n_kept = self._n_incoming = 0  # bytes
+        self._n_taken = 0
         self.drives: dict[str, Path] = {}
 
     @property
@@ -69,7 +70,8 @@ class Dropped:
             BadInputError: they are none, whole and sound; they are thrown away.
         """
         name = f"dropped: {one_line(wanted, 40) or 'drive'}"
-        folder = Path(self._folder.name) / f"drive-{len(self.drives)}"
+        self._n_taken += 1
+        folder = Path(self._folder.name) / f"drive-{self._n_taken}"  # one of its own, even under a name that is there
         if not self._incoming.is_dir():
             raise BadInputError(f"expected the files {', '.join(FILES[:3])} of a drive")
         try:
@@ -88,6 +90,12 @@ class Dropped:
             self._discard()
         self.drives[name] = folder
         return name
+
+    def forget(self, name: str) -> None:
+        """A drive that is of no use goes, and what it took of ``MAX_BYTES`` is free again."""
+        folder = self.drives.pop(name)
+        self._n_kept -= sum(path.stat().st_size for path in folder.iterdir())
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _discard(self) -> None:
         shutil.rmtree(self._incoming, ignore_errors=True)

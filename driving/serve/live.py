@@ -228,6 +228,7 @@ class Live:
             self._set({"world": found})
         except BadInputError:
             self.menu = before
+            self.dropped.forget(found)
             raise
 
     def _do(self, what: object) -> None:
