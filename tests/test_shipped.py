@@ -55,6 +55,18 @@ def test_shipped_name_is_the_seed_in_the_middle_by_validation(base):
     assert all(torch.equal(tensor, middle[name]) for name, tensor in checkpoint.load(base).state_dict().items())
 
 
+@pytest.mark.parametrize("base", ["ltc19-udacity", "lstm64-udacity"])
+def test_shipped_name_of_a_real_drive_is_the_one_in_the_middle_by_its_error(base):
+    names = checkpoint.expand([f"{base}@all"])
+    folder = ROOT / "checkpoints" / base
+    figures = [json.loads((folder / name.partition("@")[2] / "metrics.json").read_text()) for name in names]
+    errors = [row["validation"]["rmse_steering_wheel_rad"] for row in figures]
+    middle = checkpoint.load(names[errors.index(sorted(errors)[1])]).state_dict()
+    assert len(names) == 3
+    assert [row["train_config"]["seed"] for row in figures] == [0, 1, 2]
+    assert all(torch.equal(tensor, middle[name]) for name, tensor in checkpoint.load(base).state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["ltc19", "lstm64", "ltc19@0", "lstm64@4", "ltc19-stages", "lstm64-stages"])
 def test_shipped_policy_keeps_its_lane_on_an_unseen_road(name):
     logs = rollout(
