@@ -31,7 +31,7 @@ from sim.record import random_start
 # One random stream for each cause, beside the run's and the episode's seed.
 _STREAMS = {"kicks": 0, "start": 1, "driver": 2, "augmentation": 3, "length": 4}
 _MIRROR = 1000
-"""Key of one that retries share: the same place again is the same picture again."""
+"""Key of the stream that decides on a mirror; retries share it, so that they see the same place again."""
 END_OF_SEEDS = 500_000
 """Training uses no seed from here on: they are kept for the last test."""
 N_RECENT = 100
@@ -171,8 +171,9 @@ class _Window:
         commands = torch.nan_to_num(command[:, 0]).tolist()
         for instant in instants:
             episode, expert = self.episodes[instant.i_run], instant.reference_curvature_per_m
+            assert expert is not None
             own = episode.side * commands[instant.i_run]
-            instant.curvature_per_m = expert if episode.is_driven_by_expert and expert is not None else own
+            instant.curvature_per_m = expert if episode.is_driven_by_expert else own
         self.acting_s += time.perf_counter() - started_s
 
 

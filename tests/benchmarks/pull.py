@@ -3,17 +3,18 @@
     python -m tests.benchmarks.pull --policies cnn@all lstm64@all ltc19@all --sweep sweeps/gaussian
 
 Every network sees the first pictures of the same roads, from a little to the left and to the right of the middle of
-the lane, standing still, clean and under Gaussian noise. *Pull*: by how much the mean command moves; *shake*: its
-standard deviation over time; *answer*: its change from left to right, over that in clean pictures; *off*: how far from
-the middle the answer that is left would hold the pull, were it to grow with the distance. *Decay*: until 5 % of a pulse
-in the state is left. With the folder of a sweep of the same networks under the same noise: rank correlations with the
-crashes a km.
+the lane, standing still, clean and under Gaussian noise. *Pull*: by how much the mean command moves; *one side*: the
+mean of the pulls over that of their sizes, 1 where all places are pulled to one side; *shake*: its standard deviation
+over time; *answer*: its change from left to right, over that in clean pictures; *off*: how far from the middle the
+answer that is left would hold the pull, were it to grow with the distance. *Decay*: until 5 % of a pulse in the state
+is left. With the folder of a sweep of the same networks under the same noise: rank correlations with the crashes a km.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from driving.commands.arguments import parse_seeds
 from driving.console import print_table
-from driving.harness.store import EpisodeStore
+from driving.harness.store import CSV_NAME
 from driving.models import checkpoint
 from driving.models.policy import Policy, to_tensor
 from driving.noise.sensor import gaussian
@@ -75,11 +76,13 @@ class UnderNoise:
 
     Attributes:
         pull_per_m, shake_per_m: of the command.
+        one_side: size of the mean pull over the mean size, 0 to 1.
         answer: to an offset, over that in clean pictures.
         off_m: where the answer holds the pull.
     """
 
     pull_per_m: float
+    one_side: float
     shake_per_m: float
     answer: float
     off_m: float
@@ -97,23 +100,25 @@ def under_noise(policy: Policy, pairs: np.ndarray, variance: float) -> UnderNois
         command, _ = policy.decode(policy.encode(to_tensor(shown))[None])
         calm, command = calm[0, n_settling:], command[0, n_settling:]
         clean[i, j], noisy[i, j], shake[i, j] = float(calm.mean()), float(command.mean()), float(command.std())
-    pull = np.abs((noisy - clean).mean(1))
+    signed = (noisy - clean).mean(1)
+    pull = np.abs(signed)
     left_right = [(commands[:, 1] - commands[:, 0]) / (2 * OFFSET_M) for commands in (clean, noisy)]  # 1/m a metre
     off_m = pull / np.maximum(left_right[1], 1e-6)
     answer = left_right[1].mean() / left_right[0].mean()
-    return UnderNoise(float(pull.mean()), float(shake.mean()), float(answer), float(np.median(off_m)))
+    one_side = abs(signed.mean()) / max(pull.mean(), 1e-12)
+    return UnderNoise(float(pull.mean()), float(one_side), float(shake.mean()), float(answer), float(np.median(off_m)))
 
 
 def crash_rates(folder: Path, variance: float) -> Mapping[str, float]:
     """Crashes a km of each network in a sweep under this noise."""
-    crashes: dict[str, int] = {}
-    km: dict[str, float] = {}
-    with contextlib.closing(EpisodeStore(folder)) as store:
-        for key, row in store.rows(store.keys()).items():
-            if (key.noise, key.severity) == ("gaussian", variance) and row.error is None:
-                crashes[key.policy] = crashes.get(key.policy, 0) + row.crashed
-                km[key.policy] = km.get(key.policy, 0.0) + row.distance_m / 1000.0
-    return {name: crashes[name] / km[name] for name in crashes}
+    crashes: Counter[str] = Counter()
+    km: Counter[str] = Counter()
+    with (folder / CSV_NAME).open(newline="") as file:  # of the program as it is, where the store keeps older rows too
+        for row in csv.DictReader(file):
+            if (row["noise"], float(row["severity"])) == ("gaussian", variance) and not row["error"]:
+                crashes[row["policy"]] += int(row["crashed"])
+                km[row["policy"]] += float(row["distance_m"]) / 1000.0
+    return {name: crashes[name] / km[name] for name in km}
 
 
 def main() -> None:
@@ -128,10 +133,11 @@ def main() -> None:
     for name, policy in checkpoint.load_all(asked.policies).items():
         found = under_noise(policy, pairs, asked.variance)
         row: dict[str, Any] = {"policy": name, "pull, 1/m": found.pull_per_m, "shake, 1/m": found.shake_per_m}
-        row |= {"answer": found.answer, "off, m": found.off_m}
+        row |= {"one side": found.one_side, "answer": found.answer, "off, m": found.off_m}
         row["decay, s"] = float(decay_s(policy, to_tensor(pairs[:, 0])).median())
         rows.append(row | ({"crashes a km": rates[name]} if name in rates else {}))
-    print_table(f"Gaussian noise of variance {asked.variance:g} on standing pictures", rows)
+    two_digits = [{k: v if isinstance(v, str) else float(f"{v:.2g}") for k, v in row.items()} for row in rows]
+    print_table(f"Gaussian noise of variance {asked.variance:g} on standing pictures", two_digits)
     if rates:
         for what in ("pull, 1/m", "shake, 1/m", "answer", "off, m", "decay, s"):
             ranks = spearmanr([row[what] for row in rows], [row["crashes a km"] for row in rows])
