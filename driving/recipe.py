@@ -173,7 +173,7 @@ class Training:
                 source = stack.enter_context(
                     contextlib.closing(OnlineWindows(make_env, self.online, self.config, self._world))
                 )
-            rows_before = self._see_places(policy, resume, on_row, device)
+            rows_before = self.see_places(policy, resume, on_row, device)
             config = self.config
             has_seen = rows_before is not None
             if has_seen and config.lr_encoder is None:
@@ -200,10 +200,11 @@ class Training:
         )
         return data, validate
 
-    def _see_places(
+    def see_places(
         self, policy: Policy, resume: bool, on_row: Callable[[Row], None], device: torch.device
     ) -> list[Row] | None:
-        """The part before anything drives: its rows of the log; None if there is no such part."""
+        """The part before anything drives, by which the policy's encoder learns; its rows of the log, None if there is
+        no such part."""
         if self.env is None or self.start.init is not None or self.pretrain.n_steps == 0:
             return None
         if resume and not self.is_begun:
