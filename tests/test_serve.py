@@ -22,7 +22,8 @@ from driving.serve import app as app_module
 from driving.serve import dropped as dropped_module
 from driving.serve.app import Server, packed
 from driving.serve.controls import MAX_SEED, METHODS, PROCEDURAL, Controls, Menu, menu_of
-from driving.serve.live import REWIND_S, Live
+from driving.serve.live import Live
+from driving.serve.seat import REWIND_S
 from driving.settings import env_maker
 from sim.conventions import FRAME_RATE_HZ
 from sim.drive import save

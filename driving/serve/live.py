@@ -3,123 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import secrets
 import tempfile
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
-from driving.attention import ATTRIBUTIONS
-from driving.attention.score import on_road_share
-from driving.compare import Seen, panel_of
-from driving.instants import with_noise_of
 from driving.models import checkpoint
-from driving.models.policy import Policy, to_tensor
+from driving.models.policy import Policy
 from driving.noise import noise_title
-from driving.rollout import PolicyActor
 from driving.serve.controls import Controls, Menu
 from driving.serve.dropped import Dropped
+from driving.serve.seat import Seat
 from driving.video import HEIGHT_PX, WIDTH_PX, VideoWriter, compose
-from driving.video.overlay import camera_view
 from sim.conventions import FRAME_RATE_HZ
-from sim.episodes import BEYOND_SUPPORT, EpisodePlan, Instant, Run, advance
+from sim.episodes import BEYOND_SUPPORT, advance
 from sim.errors import BadInputError
 from sim.injection import Injection
 
-JPEG_QUALITY = 82
-REWIND_S = 10.0
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 82]
 PUSH_M = 0.7
 """A push puts the car so far to a side, within its lane."""
 PUSH_SHARE = 0.85
 """Of the lane's half, beyond which a push does not go."""
 RECORD_S = 60.0
-SHARE_LENGTH = 100
-"""The share on the road is a mean over so many instants."""
 MAX_CLAMP = 10.0
-
-
-class Hands:
-    """The viewer's hands between a policy and its car (``sim.episodes.Actor``): the wheel, and clamped neurons.
-
-    Attributes:
-        wheel_per_m: the viewer steers; None leaves it to the policy.
-        clamped: value by neuron of a circuit.
-        command_per_m: what the policy answered.
-    """
-
-    asks_expert = False
-
-    def __init__(self, policy: Policy) -> None:
-        self.actor = PolicyActor(policy)
-        self.frame_shape = self.actor.frame_shape
-        self.wheel_per_m: float | None = None
-        self.clamped: dict[int, float] = {}
-        self.command_per_m = 0.0
-
-    def begin(self, n_runs: int) -> None:
-        self.actor.begin(n_runs)
-
-    def act(self, instants: Sequence[Instant]) -> None:
-        for neuron, value in self.clamped.items():
-            self.actor.state[:, neuron] = value
-        self.actor.act(instants)
-        for instant in instants:
-            self.command_per_m = instant.curvature_per_m
-            if self.wheel_per_m is not None:
-                instant.curvature_per_m = self.wheel_per_m
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where a car was, and what its policy remembered."""
-
-    along_road_m: float
-    lateral_offset_m: float
-    heading_error_rad: float
-    state: torch.Tensor
-
-
-class Seat:
-    """One policy in its car, with what is shown of it."""
-
-    def __init__(self, name: str, policy: Policy, controls: Controls, menu: Menu) -> None:
-        self.name, self.policy = name, policy
-        self.hands = Hands(policy)
-        self.env = controls.make_world(menu)()
-        noise = controls.make_noise()
-        self.run = Run(self.env, EpisodePlan(controls.seed, math.inf), noise)
-        self.hands.begin(1)
-        self.crashes = 0
-        self.km = 0.0
-        self.past: deque[Moment] = deque(maxlen=round(REWIND_S * FRAME_RATE_HZ))
-        self.shares: deque[float] = deque(maxlen=SHARE_LENGTH)
-        self.instant: Instant | None = None
-        self.attention: np.ndarray | None = None
-        self.crash_shown = 0
-
-    def remember(self) -> None:
-        info = self.run.info
-        self.past.append(
-            Moment(
-                self.env.along_road_m, info["lateral_offset_m"], info["heading_error_rad"],
-                self.hands.actor.state.clone(),
-            )
-        )  # fmt: skip
-
-    def put(self, along_road_m: float, offset_m: float, heading_rad: float = 0.0) -> None:
-        self.run.put(min(max(along_road_m, 0.0), self.env.road_m), offset_m, heading_rad)
-
-    def close(self) -> None:
-        self.env.close()
+MAX_NEXT_SEED = 2999
+"""The page goes through test roads alone."""
 
 
 class Live:
@@ -140,7 +54,7 @@ class Live:
         self.seats: list[Seat] = []
         self.paused, self.heard, self.n_ticks = False, 0, 0
         self.n_changes = 0  # of what ``describe`` says
-        self.recording: Recording | None = None
+        self.recording: LiveVideo | None = None
         self.done_recordings: dict[str, Path] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.key = secrets.token_urlsafe(16)  # of who may drop drives into this world
@@ -296,15 +210,7 @@ class Live:
             "key": self.key,
             "worlds": self.menu.worlds,
             "controls": {name: getattr(self.controls, name) for name in Controls.__dataclass_fields__},
-            "seats": [
-                {
-                    "name": seat.name,
-                    "title": seat.policy.title,
-                    "wiring": None if seat.policy.core.wiring is None else _drawn(seat.policy),
-                    "setting": seat.run.info["setting"],
-                }
-                for seat in self.seats
-            ],
+            "seats": [seat.described() for seat in self.seats],
         }
 
     def tick(self) -> tuple[dict[str, Any], list[bytes]]:
@@ -314,8 +220,8 @@ class Live:
             self._advance()
         pictures, rows = [], []
         for seat in self.seats:
-            pictures.append(cv2.imencode(".jpg", self._picture(seat)[..., ::-1], _JPEG)[1].tobytes())
-            rows.append(self._row(seat))
+            pictures.append(cv2.imencode(".jpg", seat.picture()[..., ::-1], _JPEG)[1].tobytes())
+            rows.append(seat.figures())
         if self.recording is not None and not self.paused:
             self._film()
         return {
@@ -334,7 +240,7 @@ class Live:
         for seat in self.seats:
             seat.remember()
             before_m = float(seat.run.info["distance_m"])
-            instants = advance([seat.run], seat.hands, partial(self._look, seat))
+            instants = advance([seat.run], seat.hands, partial(seat.look, self.controls.method))
             seat.km += max(float(seat.run.info["distance_m"]) - before_m, 0.0) / 1000
             if instants:
                 seat.instant = instants[0]
@@ -351,83 +257,13 @@ class Live:
         if is_over:
             self._set({"seed": (self.controls.seed + 1) % (MAX_NEXT_SEED + 1)})
 
-    def _look(self, seat: Seat, instants: Sequence[Instant]) -> None:
-        """Before the world goes on: its picture for people, and the attention map."""
-        (instant,) = instants
-        picture = seat.env.render()
-        assert picture is not None  # the worlds were made to be shown
-        if not np.array_equal(instant.frame, instant.clean_frame):
-            picture = with_noise_of(picture, instant.frame, instant.clean_frame)
-        instant.picture = picture
-        seat.attention = None
-        if self.controls.method:
-            frame = to_tensor(instant.frame[None]).float() / 255.0
-            seat.attention = ATTRIBUTIONS[self.controls.method](seat.policy, frame, instant.state_before[None]).numpy()[
-                0
-            ]
-            mask = instant.info.get("road_mask")
-            if mask is not None and (share := float(on_road_share(seat.attention, mask))) == share:
-                seat.shares.append(share)
-
-    def _picture(self, seat: Seat) -> np.ndarray:
-        assert seat.instant is not None  # a scene begins with an instant
-        picture = seat.instant.picture
-        assert picture is not None
-        if seat.attention is None:
-            return picture
-        view = np.empty_like(picture)
-        camera_view(
-            view, (0, 0, picture.shape[1], picture.shape[0]), picture, seat.attention,
-            seat.instant.info.get("road_mask"),
-        )  # fmt: skip
-        return view
-
-    def _row(self, seat: Seat) -> dict[str, Any]:
-        instant, info, core = seat.instant, seat.run.info, seat.policy.core
-        assert instant is not None
-        around = seat.env.surroundings()
-        row: dict[str, Any] = {
-            "offset_m": _number(info["lateral_offset_m"]),
-            "half_lane_m": _number(info["lane_half_width_m"]),
-            "heading_rad": _number(info["heading_error_rad"], 4),
-            "speed_mps": _number(info["speed_mps"], 1),
-            "command_per_m": _number(seat.hands.command_per_m, 5),
-            "driven_per_m": _number(info["curvature_per_m"], 5),
-            "max_per_m": _number(min(seat.policy.config.max_curvature_per_m, 0.1), 4),
-            "is_yours": seat.hands.wheel_per_m is not None,
-            "crashes": seat.crashes,
-            "km": _number(seat.km),
-            "has_crashed": seat.crash_shown > 0,
-            "road_share": _number(np.mean(seat.shares)) if seat.shares else None,
-            "states": _numbers(core.shown_state(instant.state).numpy()),
-            "clamped": {str(neuron): value for neuron, value in seat.hands.clamped.items()},
-            "above": {
-                "lane": _numbers(around.lane_middle, 1),
-                "trail": _numbers(around.trail, 1),
-                "left_m": _number(around.left_edge_m, 1),
-                "right_m": _number(around.right_edge_m, 1),
-                "half_m": _number(around.lane_half_width_m, 1),
-            },
-        }
-        if core.wiring is not None:
-            with torch.no_grad():
-                features = seat.policy.encode(to_tensor(instant.frame[None]))
-                trace = core.synapse_trace(features, instant.state.unsqueeze(0))
-            assert trace is not None
-            row["time_constants_s"] = _numbers(trace.time_constant_s[0].numpy())
-            row["currents"] = _numbers(trace.recurrent_current[0].numpy())
-            row["sensory"] = _numbers(
-                np.bincount(core.wiring.sensory[:, 1], trace.sensory_current[0].numpy(), core.wiring.n_neurons)
-            )
-        return row
-
     # A video of what is seen ---------------------------------------------------------------------------------
 
     def record(self) -> None:
         """Begin to write what is seen, up to ``RECORD_S``."""
         if self.recording is None:
             self._folder = self._folder or tempfile.TemporaryDirectory(prefix="liquid-lane-")
-            self.recording = Recording(Path(self._folder.name) / f"{time.time_ns():x}.mp4")
+            self.recording = LiveVideo(Path(self._folder.name) / f"{time.time_ns():x}.mp4")
 
     def stop_recording(self) -> None:
         """End the video; it can be fetched by the name of its file."""
@@ -439,17 +275,9 @@ class Live:
     def _film(self) -> None:
         assert self.recording is not None
         noise = self.controls.make_noise()
-        panels = []
-        for seat in self.seats:
-            instant = seat.instant
-            assert instant is not None
-            attention = np.zeros(instant.frame.shape[:2], np.float32) if seat.attention is None else seat.attention
-            share = float(np.mean(seat.shares)) if seat.shares else None
-            seen = Seen(instant, attention, share, None)
-            panels.append(panel_of(f"{seat.name}: {seat.policy.title}", seat.policy, seen, seat.run.log, False))
         picture = compose(
-            panels,
-            heading="Live" if len(panels) == 1 else "Live: the same road",
+            [seat.panel() for seat in self.seats],
+            heading="Live" if len(self.seats) == 1 else "Live: the same road",
             subtitle=f"Road {self.controls.seed}",
             condition=noise_title(noise),
             noisy=noise is not None,
@@ -472,7 +300,7 @@ class Live:
             self._folder.cleanup()
 
 
-class Recording:
+class LiveVideo:
     """A video that is being written."""
 
     def __init__(self, path: Path) -> None:
@@ -491,28 +319,3 @@ class Recording:
         except BadInputError:
             return False
         return True
-
-
-MAX_NEXT_SEED = 2999
-"""The page goes through test roads alone."""
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-
-
-def _number(value: Any, digits: int = 3) -> float:
-    return round(float(value), digits)
-
-
-def _numbers(values: np.ndarray, digits: int = 3) -> list[Any]:
-    return np.round(np.nan_to_num(np.asarray(values, float)), digits).tolist()
-
-
-def _drawn(policy: Policy) -> dict[str, Any]:
-    """A circuit as the page draws it: layers from the inputs to the motor neuron, synapses as they are traced."""
-    wiring = policy.core.wiring
-    assert wiring is not None
-    return {
-        "layers": [{"role": role, "neurons": neurons} for role, neurons in wiring.layers().items()],
-        "synapses": wiring.synapses.tolist(),
-        "n_inputs": wiring.n_inputs,
-        "n_sensory": np.bincount(wiring.sensory[:, 1], minlength=wiring.n_neurons).tolist(),
-    }
