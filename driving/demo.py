@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from driving.attention import ATTRIBUTIONS
-from driving.compare import Onlooker, close, compare, heading_for, side_by_side
+from driving.compare import close, compare, heading_for, side_by_side
 from driving.instants import Driven
 from driving.models.policy import Policy
 from driving.noise import Noise, noise_title
+from driving.onlooker import Onlooker
 from driving.report import write_gallery, write_report
 from driving.rollout import timed_rollout
 from driving.video import HEIGHT_PX, WIDTH_PX, Film, save_frame

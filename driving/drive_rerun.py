@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from driving.attention import Attribution
-from driving.compare import BLOCK, Onlooker
 from driving.instants import on_drive
 from driving.models.policy import Policy
+from driving.onlooker import BLOCK, Onlooker
 from driving.video.overlay import camera_view
 from sim.drive import Drive
 from sim.errors import BadInputError

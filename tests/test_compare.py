@@ -10,11 +10,13 @@ import sim  # noqa: F401  (registers the environments)
 from driving import compare as compare_module
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import map_similarity
-from driving.compare import Onlooker, attend
+from driving.attention.soundness import UNTRAINED_SEEDS
+from driving.compare import attend
 from driving.harness.recovery import Recovery
 from driving.instants import Driven, on_drive
 from driving.models import checkpoint
 from driving.noise import Noise
+from driving.onlooker import Onlooker
 from driving.open_loop import predict
 from driving.rollout import rollout
 from sim.errors import BadInputError
@@ -93,7 +95,7 @@ def test_compare_untrained_network_is_the_mean_of_new_ones(make_drive, small_pol
     def share_of(p):
         return torch.sigmoid(p.encoder.dense_weight[0, 0, 0] * 20).item()
 
-    untrained = [share_of(small_policy(seed=seed)) for seed in compare_module.UNTRAINED_SEEDS]
+    untrained = [share_of(small_policy(seed=seed)) for seed in UNTRAINED_SEEDS]
     assert len(set(untrained)) > 1
     assert figures["untrained_on_road_share"] == pytest.approx(np.mean(untrained), abs=1e-4)
     assert figures["on_road_share"] == pytest.approx(share_of(policy), abs=1e-4)

@@ -13,10 +13,11 @@ import torch
 
 from driving.attention import ATTRIBUTIONS
 from driving.attention.score import on_road_share
-from driving.compare import Seen, panel_of
+from driving.compare import panel_of
 from driving.instants import with_noise_of
 from driving.models.policy import Policy, to_tensor
 from driving.models.wiring import Wiring
+from driving.onlooker import Seen
 from driving.rollout import PolicyActor
 from driving.serve.controls import Controls, Menu
 from driving.video import Panel
@@ -75,7 +76,7 @@ class Seat:
 
     Attributes:
         run, env: the episode, and its world.
-        crashes, km: since the viewer sat down, over all roads of the scene.
+        crashes, km: on this road.
         past: where it was in the last ``REWIND_S``.
         shares: of the map on the road, the last ``SHARE_LENGTH``.
         instant, attention: what is shown; None before the first one, and without a method.
