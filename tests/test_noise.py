@@ -554,8 +554,20 @@ def test_noise_many_are_parsed_by_kind_group_and_all():
     weather = parse_noises(["weather"])
     assert {noise.name for noise in weather} == {"fog", "frost", "snow", "rain", "low_sun", "spatter"}
     assert len(parse_noises(["all"])) == 3 * len(KINDS)
-    with pytest.raises(BadInputError, match=r"weather.*got 'smog'"):
-        parse_noises(["smog"])
+
+
+def test_noise_many_are_parsed_at_one_level():
+    middle = parse_noises(["all:middle"])
+    assert [noise.severity for noise in middle] == [kind.levels[1] for kind in KINDS.values()]
+    assert parse_noises(["weather:strong"]) == parse_noises(["weather"])[2::3]
+    assert parse_noises(["blur:mild"]) == [Noise("blur", 1.0)]  # the kind of this name, not its group
+
+
+@pytest.mark.parametrize("text", ["smog", "smog:1", "weather:much", "all:2", "weather:", "", ":mild"])
+def test_noise_many_reject_what_they_cannot_read_in_one_line(text):
+    with pytest.raises(BadInputError, match=rf"weather.*mild.*got '{text}'") as caught:
+        parse_noises([text])
+    assert "\n" not in str(caught.value)
 
 
 def test_noise_calls_with_an_episode_make_an_injection():

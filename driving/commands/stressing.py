@@ -51,7 +51,10 @@ def stress(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the sweep; the same one again goes on.")],
     noises: Annotated[
-        list[str], typer.Option("--noises", help="none, NAME:SEVERITY, NAME or a group for three levels, or all.")
+        list[str],
+        typer.Option(
+            "--noises", help="none, NAME:SEVERITY; NAME, a group or all for three levels, all:middle for one."
+        ),
     ],
     env: EnvOption = "lane/Procedural-v0",
     env_option: EnvOptionsOption = None,

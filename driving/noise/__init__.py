@@ -91,22 +91,24 @@ def parse_noise(text: str | None) -> Noise | None:
 
 def parse_noises(texts: list[str]) -> list[Noise | None]:
     """Noises in the order given, each once: ``none``, ``NAME:SEVERITY``, ``NAME`` for its three levels, a group's name
-    for all of its kinds, or ``all``.
+    for all of its kinds, or ``all``; of a group and of all one level alone as ``GROUP:LEVEL``.
 
-    >>> [str(noise) for noise in parse_noises(["none", "blur"])][:3]
-    ['None', 'blur:1', 'blur:2']
+    >>> [str(noise) for noise in parse_noises(["none", "blur", "geometry:middle"])][:5]
+    ['None', 'blur:1', 'blur:2', 'blur:4', 'pitch:2']
     """
     noises: dict[Noise | None, None] = {}
     for text in texts:
-        kinds = [kind for kind in KINDS.values() if text in ("all", kind.name)]
-        kinds = kinds or [kind for kind in KINDS.values() if kind.group == text]
-        if kinds:
-            noises |= {Noise(kind.name, severity): None for kind in kinds for severity in kind.levels}
-        elif text.isidentifier() and text != "none":
+        name, _, level = text.partition(":")
+        kinds = [kind for kind in KINDS.values() if name in ("all", kind.name)]
+        kinds = kinds or [kind for kind in KINDS.values() if kind.group == name]
+        levels = LEVELS if text == name else [level] if level in LEVELS else []
+        if kinds and levels:
+            noises |= {Noise(kind.name, kind.levels[LEVELS.index(level)]): None for kind in kinds for level in levels}
+        elif name not in KINDS and name != "none":
             groups = dict.fromkeys(kind.group for kind in KINDS.values())
             raise BadInputError(
-                f"noise: expected NAME:SEVERITY, all, a group ({', '.join(groups)}) or one of {', '.join(KINDS)}; got "
-                f"{text!r}"
+                f"noise: expected NAME:SEVERITY, all, a group ({', '.join(groups)}), either with a level "
+                f"({', '.join(LEVELS)}) or none, or one of {', '.join(KINDS)}; got {text!r}"
             )
         else:
             noises[parse_noise(text)] = None
