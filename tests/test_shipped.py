@@ -44,14 +44,14 @@ def test_shipped_seed_has_its_card_log_and_validation(name):
     assert name in checkpoint.expand([f"{base}@all"])
 
 
-@pytest.mark.parametrize("base", ["ltc19", "lstm64"])
-def test_shipped_name_is_the_seed_in_the_middle_by_validation(base):
+@pytest.mark.parametrize(("base", "n"), [("ltc19", 5), ("lstm64", 5), ("cnn", 3), ("wired_cfc", 2), ("ctrnn64", 2)])
+def test_shipped_name_is_the_seed_in_the_middle_by_validation(base, n):
     names = checkpoint.expand([f"{base}@all"])
     folder = ROOT / "checkpoints" / base
     figures = [json.loads((folder / name.partition("@")[2] / "metrics.json").read_text()) for name in names]
     order = sorted(range(len(names)), key=lambda i: badness(figures[i]["closed_loop_validation"]))
     middle = checkpoint.load(names[order[(len(order) - 1) // 2]]).state_dict()
-    assert len(names) == 5
+    assert len(names) == n
     assert all(torch.equal(tensor, middle[name]) for name, tensor in checkpoint.load(base).state_dict().items())
 
 
