@@ -13,12 +13,14 @@ from driving.harness.statistics import (
     compare,
     crash_rate,
     drives_needed,
+    exchange_test,
     half_fail,
     holm,
     mean_corruption_error,
     rate_ratio,
     survival,
     swap_test,
+    trainings_test,
 )
 
 
@@ -91,9 +93,9 @@ def test_statistics_verdict_of_a_stricter_claim():
 def test_statistics_comparison_is_paired_by_road():
     """Where the same roads are hard for both, pairing tells a small difference that two separate samples would not."""
     hard = np.arange(200) % 2 == 0
-    other = Outcomes(np.repeat(hard[None], 3, 0).astype(float), np.ones((3, 200)))
+    other = Outcomes(np.repeat(hard[None], 4, 0).astype(float), np.ones((4, 200)))
     spared = hard & (np.arange(200) % 20 != 0)
-    one = Outcomes(np.repeat(spared[None], 3, 0).astype(float), np.ones((3, 200)))
+    one = Outcomes(np.repeat(spared[None], 4, 0).astype(float), np.ones((4, 200)))
     assert compare(one, other).verdict == HOLDS
 
 
@@ -123,6 +125,50 @@ def test_statistics_swap_test_finds_chance_as_often_as_it_says():
         one, other = (Outcomes((rng.random((2, 40)) < hard).astype(float), np.ones((2, 40))) for _ in range(2))
         found += swap_test(one, other, seed=k) < 0.05
     assert found / 300 <= 0.08
+
+
+def of_trainings(rates, n_roads=40):
+    """A row a training: crashes on so many of 1 km each as its rate says."""
+    crashed = (np.arange(n_roads)[None] < np.round(np.array(rates)[:, None] * n_roads)).astype(float)
+    return Outcomes(crashed, np.ones(crashed.shape))
+
+
+def test_statistics_trainings_test_counts_the_ways_by_hand():
+    low, high = of_trainings([0.1, 0.15, 0.2, 0.25]), of_trainings([0.5, 0.6, 0.7, 0.8])
+    assert trainings_test(low, high) == trainings_test(high, low) == pytest.approx(2 / 70)
+    three = of_trainings([0.1, 0.15, 0.2]), of_trainings([0.5, 0.6, 0.7])
+    assert trainings_test(*three) == pytest.approx(2 / 20)
+    assert compare(*three).verdict == CANNOT_BE_TOLD
+    assert compare(*three).n_drives_needed is None  # more trainings would tell, not more drives
+    assert trainings_test(of_trainings([0.1]), high) == 0.0  # of networks, not of kinds
+    assert trainings_test(low, low) == 1.0
+    assert trainings_test(of_trainings([0.0] * 4), of_trainings([0.0] * 4)) == 1.0
+    assert trainings_test(of_trainings([0.0] * 4), high) == pytest.approx(2 / 70)
+    assert trainings_test(low, high, at_most=0.1) == pytest.approx(2 / 70)  # scaled, it has far more
+    gap = Outcomes(low.crashed, np.where(np.arange(40) < 10, low.km, np.nan))  # the drives without a crash are missing
+    assert trainings_test(gap, high) > 0.5
+
+
+def test_statistics_exchange_test_draws_where_there_are_too_many_ways():
+    values = np.array([*range(12), *range(3, 15)], float)
+
+    def gap(is_one):
+        return is_one @ values - (1.0 - is_one) @ values
+
+    drawn, again = exchange_test(12, 12, gap, n_ways=4000), exchange_test(12, 12, gap, seed=1, n_ways=4000)
+    assert drawn == pytest.approx(again, abs=0.03)
+    assert 0.03 < drawn < 0.3
+
+
+def test_statistics_comparison_of_trainings_finds_chance_no_more_often_than_it_says():
+    """Trainings of one kind that differ as much among themselves as ours do, compared as if they were of two kinds."""
+    rng, found = np.random.default_rng(5), 0
+    for k in range(120):
+        rates = np.clip(0.15 * np.exp(rng.normal(0, 0.8, 10)), 0, 1)[:, None]
+        crashed = (rng.random((10, 40)) < rates).astype(float)
+        one, other = (Outcomes(part, np.ones((5, 40))) for part in (crashed[:5], crashed[5:]))
+        found += compare(one, other, seed=k).verdict != CANNOT_BE_TOLD
+    assert found / 120 <= 0.08
 
 
 def test_statistics_comparison_without_any_crash_tells_nothing():

@@ -163,10 +163,12 @@ def test_mean_estimate_covers_roads_and_trainings():
 def test_compare_means_tells_a_difference_from_chance():
     rng = np.random.default_rng(1)
     road = rng.normal(0, 1.0, (1, 20))
-    one, other = road + rng.normal(0.5, 0.1, (3, 20)), road + rng.normal(0, 0.1, (3, 20))
+    one, other = road + rng.normal(0.5, 0.1, (4, 20)), road + rng.normal(0, 0.1, (4, 20))
     assert compare_means(one, other).verdict == HOLDS
     assert compare_means(other, one).verdict == DOES_NOT_HOLD
-    assert compare_means(one, one + rng.normal(0, 0.1, (3, 20))).verdict == CANNOT_BE_TOLD
+    assert compare_means(one, one + rng.normal(0, 0.1, (4, 20))).verdict == CANNOT_BE_TOLD
+    assert compare_means(one[:3], other[:3]).verdict == CANNOT_BE_TOLD  # three trainings of each cannot tell
+    assert compare_means(one[:1], other[:1]).verdict == HOLDS  # of these two networks, not of their kinds
     assert compare_means(one[:, :4], other[:, :4]).verdict == CANNOT_BE_TOLD  # four roads cannot tell
     assert compare_means(one, other).gap.value == pytest.approx((one - other).mean())
 
@@ -181,14 +183,15 @@ def rows_of(scores, method="input_gradient"):
 
 
 def test_study_table_and_findings_say_what_the_rows_say():
-    rows = rows_of({"ltc19@0": [2.0] * 8, "ltc19@1": [2.2] * 8, "lstm64@0": [1.0] * 8, "lstm64@1": [1.1] * 8})
+    gains = {f"ltc19@{k}": [2.0 + k / 15] * 8 for k in range(4)} | {f"lstm64@{k}": [1.0 + k / 30] * 8 for k in range(4)}
+    rows = rows_of(gains)
     rows += rows_of({"ltc19@0": [1.0] * 8, "lstm64@0": [1.0] * 8}, EVEN)
     lines = table(rows)
     assert [(line["network"], line["method"]) for line in lines] == [
         ("ltc19", "input_gradient"), ("lstm64", "input_gradient"), ("ltc19", EVEN), ("lstm64", EVEN),
     ]  # fmt: skip
     assert lines[0]["road_gain"] == pytest.approx(2.1)
-    assert (lines[0]["n_trainings"], lines[0]["n_roads"]) == (2, 8)
+    assert (lines[0]["n_trainings"], lines[0]["n_roads"]) == (4, 8)
     found = comparisons(rows)
     assert [(row["what"], row["verdict"]) for row in found] == [("road_gain", HOLDS), ("agreement", HOLDS)]
     text = findings({"table": lines, "comparisons": found, "effect_comparisons": []})
@@ -209,8 +212,8 @@ def effect_rows(shares, change):
 
 
 def test_study_effects_are_compared_all_changes_taken_together():
-    calm = {f"ltc19@{k}": [0.1 + 0.01 * k] * 8 for k in range(3)}
-    restless = {f"cnn@{k}": [0.2 + 0.01 * k] * 8 for k in range(3)}
+    calm = {f"ltc19@{k}": [0.1 + 0.01 * k] * 8 for k in range(4)}
+    restless = {f"cnn@{k}": [0.2 + 0.01 * k] * 8 for k in range(4)}
     rows = effect_rows(calm | restless, "no_markings")
     (alone,) = effect_comparisons(rows)
     assert (alone["network"], alone["than"], alone["change"]) == ("ltc19", "cnn", "no_markings")

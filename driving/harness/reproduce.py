@@ -17,7 +17,7 @@ import numpy as np
 from driving.attention import ATTRIBUTIONS
 from driving.compare import attend
 from driving.harness.figures import Drives, kind_of
-from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, LEVEL, compare
+from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, LEVEL, compare, means_test
 from driving.insight import principal_shares
 from driving.models.policy import Policy
 from driving.noise import Noise, condition_of
@@ -166,17 +166,12 @@ def _percent(share: float | None) -> str:
 
 
 def verdict_of(mine: Sequence[float], other: Sequence[float], better: int) -> str:
-    """Are trainings of one kind above those of another (``better`` 1), or below (-1)? By an exact permutation test.
+    """Are trainings of one kind above those of another (``better`` 1), or below (-1)? By ``exchange_test``.
 
     Fewer than four trainings of each can never tell.
     """
-    values, n = np.array([*mine, *other], float) * better, len(mine)
-    gap = values[:n].mean() - values[n:].mean()
-    gaps = []
-    for chosen in itertools.combinations(range(len(values)), n):
-        inside = np.isin(np.arange(len(values)), chosen)
-        gaps.append(values[inside].mean() - values[~inside].mean())
-    p = float(np.mean(np.abs(gaps) >= abs(gap) - 1e-12))
+    gap = better * (np.mean(mine) - np.mean(other))
+    p = means_test(mine, other)
     return CANNOT_BE_TOLD if p >= LEVEL else HOLDS if gap > 0 else DOES_NOT_HOLD
 
 

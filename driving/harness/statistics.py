@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,10 +125,12 @@ class Comparison:
 
     Attributes:
         ratio: of the rates, with its interval.
-        p: probability of a ratio at least as far from ``at_most`` by chance, two-sided: the larger one of the bootstrap
-            and of ``swap_test``, which is strict where few roads tell the networks apart.
+        p: probability of a ratio at least as far from ``at_most`` by chance, two-sided: the largest one of the
+            bootstrap, of ``swap_test``, which is strict where few roads tell the networks apart, and of
+            ``trainings_test``, which is where few trainings do.
         verdict: ``HOLDS``, ``DOES_NOT_HOLD`` or ``CANNOT_BE_TOLD``.
-        n_drives_needed: of each, for the interval to be clear of ``at_most`` if the ratio stays; None where it is.
+        n_drives_needed: of each, for the interval to be clear of ``at_most`` if the ratio stays; None where it is, and
+            where more trainings are needed, not more drives.
     """
 
     ratio: Estimate
@@ -146,11 +148,11 @@ def compare(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 0)
         return Comparison(ratio, 1.0, CANNOT_BE_TOLD, None)
     beyond = min(np.mean(known >= at_most), np.mean(known <= at_most))
     p = min(1.0, 2.0 * (float(beyond) * len(known) + 1) / (len(known) + 1))
-    p = max(p, swap_test(one, other, at_most, seed))
+    p = max(p, swap_test(one, other, at_most, seed), trainings_test(one, other, at_most, seed))
     verdict = HOLDS if ratio.high < at_most else DOES_NOT_HOLD if ratio.low > at_most else CANNOT_BE_TOLD
     verdict = verdict if p < LEVEL else CANNOT_BE_TOLD
     needed = None
-    if verdict == CANNOT_BE_TOLD:
+    if ratio.low <= at_most <= ratio.high:
         needed = drives_needed(ratio.value, at_most, ratio.low, ratio.high, int(one.totals().drives))
     return Comparison(ratio, p, verdict, needed)
 
@@ -179,6 +181,52 @@ def sign_test(gaps: np.ndarray, seed: int = 0) -> float:
         signs = np.array(list(itertools.product([-1.0, 1.0], repeat=len(gap))))
         return float(np.mean(np.abs(signs @ gap) >= abs(gap.sum()) - 1e-9))
     return float(1 + (np.abs(signs @ gap) >= abs(gap.sum()) - 1e-9).sum()) / (1 + len(signs))
+
+
+def trainings_test(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: int = 0) -> float:
+    """Probability, were the kinds alike, of rates so far apart: their trainings are exchanged (``exchange_test``).
+
+    0 where a kind has one training: then these networks are compared, and nothing is said of their kinds.
+    """
+    if min(len(one.km), len(other.km)) < 2:
+        return 0.0
+    crashes, km = (
+        np.concatenate([np.nansum(np.where(np.isnan(sample.km), np.nan, part), axis=1) for sample, part in parts])
+        for parts in (((one, one.crashed / at_most), (other, other.crashed)), ((one, one.km), (other, other.km)))
+    )
+
+    def gap(is_one: np.ndarray) -> np.ndarray:
+        rates = [_over(is_in @ crashes, is_in @ km) for is_in in (is_one, 1.0 - is_one)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(np.log(rates[0]) - np.log(rates[1]), nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+    return exchange_test(len(one.km), len(other.km), gap, seed)
+
+
+def exchange_test(
+    n_one: int, n_other: int, gap: Callable[[np.ndarray], np.ndarray], seed: int = 0, n_ways: int = N_RESAMPLES
+) -> float:
+    """Probability, were two samples of one kind, of a gap between them at least as large, in either direction.
+
+    A permutation test (Fisher 1935): exact over every way to share out the n items, or over ``n_ways`` drawn ones where
+    there are more. Fewer than four of each are never below 0.05.
+
+    Args:
+        gap: from which items are in the first sample, (ways, n) of 0 and 1, to how far apart the samples then are.
+
+    >>> exchange_test(2, 2, lambda is_one: is_one @ np.array([1.0, 2.0, 3.0, 4.0]) - 5.0)  # 2 of 6 ways
+    0.3333333333333333
+    """
+    n = n_one + n_other
+    first = np.arange(n) < n_one
+    if math.comb(n, n_one) <= n_ways:
+        ways = np.zeros((math.comb(n, n_one), n))
+        for way, chosen in zip(ways, itertools.combinations(range(n), n_one), strict=True):
+            way[list(chosen)] = 1.0
+    else:
+        rng = np.random.default_rng(seed)
+        ways = np.stack([first, *(rng.permutation(first) for _ in range(n_ways - 1))]).astype(float)
+    return float(np.mean(np.abs(gap(ways)) >= np.abs(gap(first[None].astype(float))) - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -216,8 +264,9 @@ def mean_estimate(values: np.ndarray, seed: int = 0) -> Estimate:
 def compare_means(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Difference:
     """Is the mean of ``one`` (trainings, roads) above that of ``other`` (trainings, the same roads)?
 
-    The roads are drawn once for both, the trainings of each on their own; the p-value is the larger one of the
-    bootstrap and of a sign test road by road. ``HOLDS`` and ``DOES_NOT_HOLD`` only where both are clear.
+    The roads are drawn once for both, the trainings of each on their own; the p-value is the largest one of the
+    bootstrap, of a sign test road by road, and of ``exchange_test`` of trainings where each has several. ``HOLDS`` and
+    ``DOES_NOT_HOLD`` only where all are clear.
     """
     rng = np.random.default_rng(seed)
     roads = _draw_roads(one.shape[1], rng)
@@ -231,8 +280,18 @@ def compare_means(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Differen
     estimate = interval(float(gap_by_road.mean()), gaps)
     beyond = min(float(np.mean(known >= 0)), float(np.mean(known <= 0)))
     p = max(min(1.0, 2.0 * (beyond * len(known) + 1) / (len(known) + 1)), sign_test(gap_by_road, seed))
+    if min(len(one), len(other)) > 1:
+        p = max(
+            p, means_test(*([float(np.nanmean(row)) for row in v if not np.isnan(row).all()] for v in (one, other)))
+        )
     verdict = HOLDS if estimate.low > 0 else DOES_NOT_HOLD if estimate.high < 0 else CANNOT_BE_TOLD
     return Difference(estimate, p, verdict if p < LEVEL else CANNOT_BE_TOLD)
+
+
+def means_test(one: Sequence[float], other: Sequence[float]) -> float:
+    """``exchange_test`` of the difference of two means, a value a training."""
+    values, n_one, n_other = np.array([*one, *other], float), len(one), len(other)
+    return exchange_test(n_one, n_other, lambda is_one: is_one @ values / n_one - (1.0 - is_one) @ values / n_other)
 
 
 def drives_needed(ratio: float, at_most: float, low: float, high: float, n_drives: int) -> int | None:
