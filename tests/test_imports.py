@@ -365,6 +365,7 @@ MAY_IMPORT = {
         "sim.episodes",
         "sim.files",
         "sim.lane_env",
+        "sim.processes",
     },
     "driving.report": {"driving.noise", "sim.files"},
     "driving.insight": {"driving.models", "driving.rollout", "sim.conventions", "sim.episodes", "sim.lane_env"},

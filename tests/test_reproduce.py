@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 
 from driving.harness.figures import Drives
-from driving.harness.reproduce import OF_TWO_NETWORKS, Plan, claims, look_inside, roughness, verdict_of
+from driving.harness.reproduce import (
+    NOISES,
+    OF_TWO_NETWORKS,
+    Plan,
+    claims,
+    inside_of_all,
+    look_inside,
+    roughness,
+    verdict_of,
+)
 from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS
 from driving.models.policy import PolicyConfig, build_policy
-from driving.noise import Noise
+from driving.noise import Noise, condition_of
 from sim.procedural_env import ProceduralEnv
 from tests.test_stress import rows_of
 
@@ -31,7 +40,7 @@ def test_reproduce_roughness_of_white_noise_of_a_ramp_and_of_stillness():
 @pytest.mark.parametrize("core", ["ltc", "lstm", "feedforward"])
 def test_reproduce_looks_inside(core):
     policy = build_policy(PolicyConfig(core), 1).eval()
-    clean, noisy = (look_inside(policy, world, TINY, noise, 1) for noise in (None, Noise("gaussian", 0.1)))
+    clean, noisy = (look_inside(policy, world, TINY, noise) for noise in (None, Noise("gaussian", 0.1)))
     assert clean["ssim"] is None
     assert 0 < noisy["ssim"] < 1
     assert 0 < clean["principal_share"] <= 1
@@ -39,6 +48,14 @@ def test_reproduce_looks_inside(core):
     assert noisy["roughness"] > 0
     if core != "feedforward":  # whose state is its last layer: it remembers nothing, and is rough as it is
         assert noisy["roughness"] > clean["roughness"]
+
+
+def test_reproduce_looks_inside_alike_with_any_number_of_workers():
+    policies = {name: build_policy(PolicyConfig(core), 1).eval() for name, core in (("a", "ltc"), ("b", "feedforward"))}
+    alone, steps = inside_of_all(policies, world, TINY, 1), []
+    assert inside_of_all(policies, world, TINY, 2, lambda: steps.append(1)) == alone
+    assert list(alone) == [(name, condition_of(noise)) for name in policies for noise in NOISES]
+    assert len(steps) == len(alone)
 
 
 def test_reproduce_verdict_needs_trainings():

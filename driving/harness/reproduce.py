@@ -21,9 +21,10 @@ from driving.harness.statistics import CANNOT_BE_TOLD, DOES_NOT_HOLD, HOLDS, LEV
 from driving.insight import principal_shares
 from driving.models.policy import Policy
 from driving.noise import Noise, condition_of
-from driving.rollout import drive_policy
+from driving.rollout import drive_policy, one_thread
 from sim.episodes import Instant
 from sim.lane_env import LaneEnv
+from sim.processes import spread
 
 VARIANCES = (0.1, 0.2, 0.3)
 NOISES = (None, *(Noise("gaussian", variance) for variance in VARIANCES))
@@ -84,10 +85,10 @@ def roughness(episodes: Sequence[np.ndarray]) -> float | None:
 
 
 def look_inside(
-    policy: Policy, make_env: Callable[[], LaneEnv], plan: Plan, noise: Noise | None, n_workers: int
+    policy: Policy, make_env: Callable[[], LaneEnv], plan: Plan, noise: Noise | None
 ) -> dict[str, float | None]:
     """First principal share and roughness of the neurons, and likeness of the maps of clean and noisy pictures."""
-    groups = drive_policy(policy, make_env, plan.looking_seeds, plan.looking_seconds, noise, _Neurons, n_workers)
+    groups = drive_policy(policy, make_env, plan.looking_seeds, plan.looking_seconds, noise, _Neurons)
     episodes = [states for group in groups for states in group.watched]
     found: dict[str, float | None] = {"principal_share": None, "roughness": None, "ssim": None}
     if episodes and episodes[0].shape[1] > 0:
@@ -183,11 +184,20 @@ def inside_of_all(
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[tuple[str, str], dict[str, float | None]]:
     """``look_inside`` for every policy under every one of ``NOISES``."""
+    jobs = list(itertools.product(policies, NOISES))
     found = {}
-    for (name, policy), noise in itertools.product(policies.items(), NOISES):
-        found[name, condition_of(noise)] = look_inside(policy, make_env, plan, noise, n_workers)
+    for i, row in spread(partial(_look, policies, make_env, plan), jobs, n_workers, lambda job: str(job[0])):
+        found[i] = row
         on_step()
-    return found
+    return {(name, condition_of(noise)): found[i] for i, (name, noise) in enumerate(jobs)}
+
+
+def _look(
+    policies: Mapping[str, Policy], make_env: Callable[[], LaneEnv], plan: Plan, job: tuple[str, Noise | None]
+) -> dict[str, float | None]:
+    one_thread()
+    name, noise = job
+    return look_inside(policies[name], make_env, plan, noise)
 
 
 def cores_of(policies: Mapping[str, Policy]) -> dict[str, str]:
