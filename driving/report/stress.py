@@ -74,7 +74,7 @@ def findings(figures: Figures) -> list[str]:
         if noisy:
             lines.append(
                 f"Under {len(noisy)} noises {network} had fewer crashes a km than {reference} in {len(told['fewer'])}, "
-                f"more in {len(told['more'])}; {len(told['cannot be told'])} cannot be told from this many drives."
+                f"more in {len(told['more'])}; {len(told['cannot be told'])} cannot be told from these drives and trainings."
             )
         stands = [r for r in noisy if r["holm"] and r["verdict"] != "cannot be told"]
         if stands:
