@@ -46,9 +46,9 @@ without a crash might have gone on.</p>
 <div class="plots">{_survival_plots(figures, networks)}</div>
 {_failures(figures)}<h2>Compared with {escape(str(figures["reference"]))}</h2>
 {_comparison_table(figures)}
-<p class="note">Ratio of the crashes a km, with the 95 % interval of a bootstrap over roads and trainings. A verdict also
-needs that swapping the networks road by road, and exchanging the trainings of the two kinds, seldom gives so much by chance: fewer
-than four trainings of each never tell. Drives needed: a dash where more trainings are, not more drives. &#8220;After
+<p class="note">Ratio of the crashes a km, with the 95 % interval of a bootstrap over roads and trainings. A verdict
+also needs that swapping the networks road by road, and exchanging the trainings of the two kinds, seldom gives so much
+by chance: fewer than four trainings of each never tell. Drives needed: a dash where more trainings are. &#8220;After
 Holm&#8221;: whether it stands when all comparisons are taken together.{_of_how_many(figures)}</p>
 <details><summary>All figures</summary>{_table(figures)}</details>
 <h2>How to make it again</h2>
@@ -74,7 +74,8 @@ def findings(figures: Figures) -> list[str]:
         if noisy:
             lines.append(
                 f"Under {len(noisy)} noises {network} had fewer crashes a km than {reference} in {len(told['fewer'])}, "
-                f"more in {len(told['more'])}; {len(told['cannot be told'])} cannot be told from these drives and trainings."
+                f"more in {len(told['more'])}; {len(told['cannot be told'])} cannot be told from these drives and "
+                "trainings."
             )
         stands = [r for r in noisy if r["holm"] and r["verdict"] != "cannot be told"]
         if stands:
