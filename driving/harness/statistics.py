@@ -190,10 +190,9 @@ def trainings_test(one: Outcomes, other: Outcomes, at_most: float = 1.0, seed: i
     """
     if min(len(one.km), len(other.km)) < 2:
         return 0.0
-    crashes, km = (
-        np.concatenate([np.nansum(np.where(np.isnan(sample.km), np.nan, part), axis=1) for sample, part in parts])
-        for parts in (((one, one.crashed / at_most), (other, other.crashed)), ((one, one.km), (other, other.km)))
-    )
+    (crashes_of_one, km_of_one, _), (crashes_of_other, km_of_other, _) = one._parts(), other._parts()
+    crashes = np.concatenate([crashes_of_one.sum(axis=1) / at_most, crashes_of_other.sum(axis=1)])
+    km = np.concatenate([km_of_one.sum(axis=1), km_of_other.sum(axis=1)])
 
     def gap(is_one: np.ndarray) -> np.ndarray:
         rates = [_over(is_in @ crashes, is_in @ km) for is_in in (is_one, 1.0 - is_one)]

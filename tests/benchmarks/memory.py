@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from driving.console import print_table
 from driving.models import checkpoint
 from driving.models.ltc import LTCConfig
 from driving.models.policy import PolicyConfig, build_policy, to_tensor
-from driving.recipe import DEFAULT_WORLD, NewPolicy, Training, run_side_by_side
+from driving.recipe import DEFAULT_WORLD, NewPolicy, Training
 from driving.train import LR_PRETRAINED_ENCODER, TrainConfig
 from sim.files import write_json
 from tests.benchmarks.pull import LEFT, decay_s, first_pictures, under_noise
+from tests.benchmarks.short_trainings import run_short, validated
 
 ENCODER_OF, VARIANCE = "lstm64", 0.1
 
@@ -64,14 +64,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     runs = trainings(asked.out, asked.values, parse_seeds(asked.seeds), asked.steps)
-    run_side_by_side(
-        runs, asked.workers, resume=True,
-        on_row=lambda i, row: print(runs[i].out, row["step"], f"loss {row['loss']:.4f}", flush=True),
-    )  # fmt: skip
+    found = run_short(runs, asked.workers)
     pairs, rows = first_pictures(), []
-    for run in runs:
-        policy, metrics = checkpoint.load(run.out), json.loads((run.out / checkpoint.METRICS).read_text())
-        valid, answer = metrics["closed_loop_validation"], metrics["response"]
+    for run, metrics in zip(runs, found, strict=True):
+        policy, valid, answer = checkpoint.load(run.out), validated(metrics), metrics["response"]
         noisy = under_noise(policy, pairs, VARIANCE)
         rows.append(
             {
@@ -82,8 +78,8 @@ def main() -> None:
                 "lag_s": answer["lag_s"],
                 "validation_crashes": valid["crashes"],
                 "validation_km": valid["km"],
-                "validation_offset_m": valid["mean_abs_lateral_offset_m"],
-                "loss": metrics["train_loss_last_100"],
+                "validation_offset_m": valid["offset_m"],
+                "loss": valid["loss"],
             }
         )
     write_json(asked.out / "memory.json", {"policies": rows})

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from driving.commands.arguments import parse_seeds
-from driving.console import note, print_table
+from driving.console import print_table
 from driving.data import AugmentConfig
 from driving.online import OnlineConfig
-from driving.recipe import DEFAULT_WORLD, NewPolicy, Training, figures_of, run_side_by_side
+from driving.recipe import DEFAULT_WORLD, NewPolicy, Training
 from driving.train import TrainConfig
+from tests.benchmarks.short_trainings import run_short, validated
 
 KINDS = ("ltc19", "lstm64")
 DEVIATIONS = {"plain": 0.0, "noise": round(math.sqrt(0.1), 3)}
@@ -53,22 +54,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     runs = trainings(asked.out, asked.kinds, parse_seeds(asked.seeds), asked.steps)
-    run_side_by_side(
-        runs, asked.workers, resume=True,
-        on_row=lambda i, row: note(f"{runs[i].out}: step {row['step']}, loss {row['loss']:.4f}"),
-    )  # fmt: skip
-    rows = []
-    for run, metrics in zip(runs, figures_of(runs), strict=True):
-        valid = metrics["closed_loop_validation"]
-        rows.append(
-            {
-                "policy": f"{run.out.parent.name}@{run.out.name}",
-                "loss": metrics["train_loss_last_100"],
-                "crashes": valid["crashes"],
-                "km": valid["km"],
-                "offset_m": valid["mean_abs_lateral_offset_m"],
-            }
-        )
+    rows = [
+        {"policy": f"{run.out.parent.name}@{run.out.name}", **validated(metrics)}
+        for run, metrics in zip(runs, run_short(runs, asked.workers), strict=True)
+    ]
     print_table(f"After {asked.steps} further steps, by validation in clean pictures", rows)
 
 

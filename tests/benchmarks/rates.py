@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +19,10 @@ from driving.models import checkpoint
 from driving.models.device import pick_device
 from driving.models.policy import PolicyConfig, build_policy
 from driving.pretraining import PretrainConfig
-from driving.recipe import DEFAULT_WORLD, NewPolicy, Training, run_side_by_side
+from driving.recipe import DEFAULT_WORLD, NewPolicy, Training
 from driving.train import LR_CORE, LR_OTHER_CORES, LR_PRETRAINED_ENCODER, TrainConfig
 from sim.files import write_json
+from tests.benchmarks.short_trainings import run_short, validated
 
 ENCODERS = {"ltc": "shared", "lstm": "shared", "ctrnn": "shared", "wired_cfc": "shared", "feedforward": "pilotnet"}
 """The encoder before each core, as in the shipped policies."""
@@ -83,26 +83,14 @@ def main() -> None:
     asked = parser.parse_args()
     pretrain = PretrainConfig(n_pictures=asked.pictures)
     runs = trainings(asked.out, asked.cores, asked.rates, asked.seed, asked.steps, pretrain)
-    run_side_by_side(
-        runs, asked.workers, resume=True,
-        on_row=lambda i, row: note(f"{runs[i].out}: step {row['step']}, loss {row['loss']:.4f}"),
-    )  # fmt: skip
     rows = []
-    for run in runs:
-        metrics = json.loads((run.out / checkpoint.METRICS).read_text())
-        valid, core = metrics["closed_loop_validation"], run.out.parent.name
+    for run, metrics in zip(runs, run_short(runs, asked.workers), strict=True):
+        core, rate = run.out.parent.name, run.config.lr_core
+        is_default = rate == LR_CORE.get(core, LR_OTHER_CORES)
         rows.append(
-            {
-                "core": core,
-                "rate": run.config.lr_core,
-                "is_default": run.config.lr_core == LR_CORE.get(core, LR_OTHER_CORES),
-                "loss": metrics["train_loss_last_100"],
-                "crashes": valid["crashes"],
-                "km": valid["km"],
-                "offset_m": valid["mean_abs_lateral_offset_m"],
-                "badness": badness(valid),
-            }
-        )
+            {"core": core, "rate": rate, "is_default": is_default, **validated(metrics),
+             "badness": badness(metrics["closed_loop_validation"])}
+        )  # fmt: skip
     rows.sort(key=lambda row: (asked.cores.index(str(row["core"])), row["rate"]))
     best = {
         core: min((row for row in rows if row["core"] == core), key=lambda row: row["badness"]) for core in asked.cores
