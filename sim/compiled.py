@@ -6,6 +6,7 @@ that one multiplication weighs all four.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -37,6 +38,8 @@ def compiled(function: F) -> F:
     # called functions. It has no public way to say more.
     folders = (Path(__file__).parent, Path(function.__code__.co_filename).parent)
     dispatcher._cache._cache_file._source_stamp = tuple(map(_digest, folders))
+    # A disk that is full or fails: compiled for this process alone. Numba would end the program.
+    dispatcher._cache._guard_against_spurious_io_errors = lambda: contextlib.suppress(OSError)
     return dispatcher
 
 

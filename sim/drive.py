@@ -25,18 +25,7 @@ import numpy as np
 
 from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, curvature_from_road_wheel_angle
-from sim.drive_writer import (
-    COLUMNS,
-    FACTS,
-    MASKS,
-    TABLE,
-    VIDEO,
-    FrameWriter,
-    pack_mask,
-    write_facts,
-    write_masks,
-    write_table,
-)
+from sim.drive_writer import COLUMNS, FACTS, MASKS, TABLE, VIDEO, FrameWriter, write_facts, write_masks, write_table
 from sim.errors import BadInputError, foreign_errors, one_line
 from sim.files import new_folder, recover_folder
 from sim.reading import error_names, parse_numbers, read_json, read_table, read_video
@@ -269,11 +258,26 @@ def save(drive: Drive, folder: Path | str, overwrite: bool = False) -> None:
         with FrameWriter(unfinished / VIDEO, drive.camera.height_px, drive.camera.width_px, rate_hz) as writer:
             for frame in drive.frames:
                 writer.add(frame)
-        write_table(unfinished, drive.timestamps_s, drive.curvature_per_m, drive.speed_mps)
-        rows = None if drive.road_masks is None else drive.mask_rows()
-        if rows is not None and drive.road_masks is not None:
-            write_masks(unfinished, rows, np.stack([pack_mask(drive.road_masks[row]) for row in rows]))
-        write_facts(unfinished, facts(len(drive), None if rows is None else len(rows), drive.camera, drive.meta))
+        masks = None if drive.road_masks is None else {int(row): drive.road_masks[row] for row in drive.mask_rows()}
+        write_rows(
+            unfinished, drive.timestamps_s, drive.curvature_per_m, drive.speed_mps, masks, drive.camera, drive.meta
+        )
+
+
+def write_rows(
+    folder: Path,
+    timestamps_s: np.ndarray,
+    curvature_per_m: np.ndarray,
+    speed_mps: np.ndarray | None,
+    masks: Mapping[int, np.ndarray] | None,
+    camera: Camera,
+    meta: DriveMeta,
+) -> None:
+    """All files of a drive but its video; ``masks`` are those of the rows that have one, bool (H, W), in order."""
+    write_table(folder, timestamps_s, curvature_per_m, speed_mps)
+    if masks is not None:
+        write_masks(folder, masks, camera.height_px * camera.width_px)
+    write_facts(folder, facts(len(timestamps_s), None if masks is None else len(masks), camera, meta))
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:

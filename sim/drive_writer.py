@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,12 @@ def write_table(folder: Path, timestamps_s: np.ndarray, curvature_per_m: np.ndar
         writer.writerows((str(t), str(k), v) for t, k, v in zip(timestamps_s, curvature_per_m, speeds, strict=True))
 
 
-def write_masks(folder: Path, rows: np.ndarray, bits: np.ndarray) -> None:
-    """``road_masks.npz``: int64 (n,) rows, and their masks uint8 (n, ceil(H W / 8)), eight pixels a byte."""
-    np.savez_compressed(folder / MASKS, rows=rows, bits=bits)
-
-
-def pack_mask(mask: np.ndarray) -> np.ndarray:
-    """Bool (H, W) as uint8 (ceil(H W / 8),)."""
-    return np.packbits(mask.reshape(-1))
+def write_masks(folder: Path, masks: Mapping[int, np.ndarray], n_pixels: int) -> None:
+    """``road_masks.npz``: the rows int64 (n,) and their masks uint8 (n, ceil(H W / 8)), eight pixels a byte."""
+    bits = np.empty((len(masks), (n_pixels + 7) // 8), np.uint8)
+    for packed, mask in zip(bits, masks.values(), strict=True):
+        packed[:] = np.packbits(mask.reshape(-1))
+    np.savez_compressed(folder / MASKS, rows=np.array(list(masks), np.int64), bits=bits)
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:

@@ -16,8 +16,18 @@ import numpy as np
 
 from sim.camera import Camera
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
-from sim.drive import MAX_PLAUSIBLE_CURVATURE_PER_M, Drive, DriveMeta, Timeline, check_replaceable, check_rows, facts
-from sim.drive_writer import VIDEO, FrameWriter, pack_mask, write_facts, write_masks, write_table
+from sim.drive import (
+    MAX_PLAUSIBLE_CURVATURE_PER_M,
+    Drive,
+    DriveMeta,
+    StoredDrive,
+    Timeline,
+    check_replaceable,
+    check_rows,
+    load_table,
+    write_rows,
+)
+from sim.drive_writer import VIDEO, FrameWriter
 from sim.errors import BadInputError, one_line
 from sim.files import new_folder
 from sim.label_table import Columns
@@ -105,7 +115,7 @@ class Recording(Timeline):
 
     def save(
         self, folder: Path, overwrite: bool = False, is_strict: bool = False, on_row: Callable[[], None] = lambda: None
-    ) -> Imported:
+    ) -> StoredDrive:
         """Write it as a drive, complete or not at all, with one frame in memory at a time.
 
         Raises:
@@ -120,20 +130,14 @@ class Recording(Timeline):
                 kept, left_out = self._kept(writer.add, on_row)
             if is_strict and left_out:
                 raise BadInputError(f"{in_words(left_out)}; mend the recording or import it without --strict")
-            imported = Imported(
-                self.timestamps_s[kept],
-                self.curvature_per_m[kept],
-                camera,
-                dataclasses.replace(self.meta, left_out=left_out),
-                None if self.speed_mps is None else self.speed_mps[kept],
+            known = np.flatnonzero(np.isin(kept, list(self.masks)))
+            masks = {int(k): self.masks[int(kept[k])] for k in known}
+            speed_mps = None if self.speed_mps is None else self.speed_mps[kept]
+            meta = dataclasses.replace(self.meta, left_out=left_out)
+            write_rows(
+                unfinished, self.timestamps_s[kept], self.curvature_per_m[kept], speed_mps, masks or None, camera, meta
             )
-            write_table(unfinished, imported.timestamps_s, imported.curvature_per_m, imported.speed_mps)
-            mask_rows = [int(k) for k in np.flatnonzero(np.isin(kept, list(self.masks)))]
-            if mask_rows:
-                bits = np.stack([pack_mask(self.masks[int(kept[k])]) for k in mask_rows])
-                write_masks(unfinished, np.array(mask_rows), bits)
-            write_facts(unfinished, facts(len(kept), len(mask_rows) or None, camera, imported.meta))
-        return imported
+        return load_table(folder)
 
     def _kept(
         self, take: Callable[[np.ndarray], None], on_row: Callable[[], None] = lambda: None
@@ -150,17 +154,6 @@ class Recording(Timeline):
         if not kept:
             raise BadInputError(f"no row has a picture ({in_words(left_out)}); expected pictures that can be read")
         return np.array(kept), dict(left_out)
-
-
-@dataclass(frozen=True, eq=False)
-class Imported(Timeline):
-    """A drive that was just written: all of it but its frames; fields as of ``sim.drive.Drive``."""
-
-    timestamps_s: np.ndarray
-    curvature_per_m: np.ndarray
-    camera: Camera
-    meta: DriveMeta
-    speed_mps: np.ndarray | None
 
 
 def in_words(left_out: Mapping[str, int]) -> str:

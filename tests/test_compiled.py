@@ -101,13 +101,30 @@ def test_compiled_ground_is_what_opencv_samples_from_the_texture(scene):
 def test_compiled_functions_work_where_nothing_can_be_kept(monkeypatch):
     njit = numba.njit
 
-    def without_cache(**options):
+    def without_cache(*functions, **options):
         if options.get("cache"):
             raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
+        return njit(*functions, **options)
 
     monkeypatch.setattr(numba, "njit", without_cache)
     assert c.compiled(lambda x: 2 * x)(21) == 42
+
+
+def test_compiled_functions_work_where_the_disk_is_full(tmp_path):
+    (tmp_path / "loop.py").write_text(
+        "from sim.compiled import compiled\n@compiled\ndef scaled(x):\n    return 3 * x\n"
+    )
+    code = (
+        "import resource, signal\n"
+        "from loop import scaled\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
+        "print(scaled(2))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(c.__file__).parents[1])])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["6"]), done.stderr
+    assert not list(tmp_path.rglob("*.nb?"))
 
 
 def test_compiled_kept_code_is_of_the_sources_as_they_are(tmp_path):

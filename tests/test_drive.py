@@ -62,6 +62,13 @@ def test_drive_load_undoes_save(tmp_path, n_rows, height_px, width_px, masks, sp
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["drive"]
 
 
+def test_a_stretch_without_any_of_its_drives_masks_can_be_saved(tmp_path):
+    stretch = make_drive(n_rows=9, masks="some").rows(1, 3)
+    assert len(stretch.mask_rows()) == 0
+    save(stretch, tmp_path / "d")
+    assert_same_table(load(tmp_path / "d"), stretch)
+
+
 def test_drive_load_rows_is_the_cut_of_the_whole(tmp_path):
     drive = make_drive(n_rows=9)
     save(drive, tmp_path / "d")

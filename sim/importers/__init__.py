@@ -6,9 +6,10 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from sim.drive import StoredDrive
 from sim.errors import BadInputError
 from sim.importers import comma2k19, donkeycar, lerobot, pictures, udacity_ch2, udacity_sim, video
-from sim.recording import Asked, Imported, Recording, in_words
+from sim.recording import Asked, Recording, in_words
 
 IMPORTERS: dict[str, Callable[[Path, Asked], Recording]] = {
     "video": video.read,
@@ -45,7 +46,7 @@ def import_drive(
     overwrite: bool = False,
     is_strict: bool = False,
     on_row: Callable[[], None] = lambda: None,
-) -> Imported:
+) -> StoredDrive:
     """Read a recording and save it as a drive in ``dst``, one frame at a time; its times, labels and what was left out.
 
     Args:
@@ -67,4 +68,4 @@ def import_drive(
         raise error if message.startswith(str(Path(dst).absolute())) else BadInputError(f"{src}: {message}") from error
 
 
-__all__ = ["IMPORTERS", "Asked", "Imported", "Recording", "import_drive", "in_words", "read_recording"]
+__all__ = ["IMPORTERS", "Asked", "Recording", "import_drive", "in_words", "read_recording"]
