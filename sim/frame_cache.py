@@ -4,7 +4,7 @@ A drive keeps its frames as a video, which can only be read from its beginning; 
 its frames are scaled once and lie as a plain array in the cache folder (``$LIQUID_LANE_CACHE``): 46,800 bytes a
 frame of 78 x 200, 3.4 GB an hour at 20 Hz. However long the drives are, the memory taken is that of the windows in
 use. A cache belongs to the bytes of its video: another video is another cache. What nobody used for ``KEPT_DAYS`` is
-removed when a new one is made.
+removed when a new one is made, and so is what a killed program left half written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from sim.errors import BadInputError, foreign_errors
 from sim.files import new_file
 
 KEPT_DAYS = 60
+KEPT_PARTIAL_DAYS = 1
+"""A cache that nobody wrote to for so long is being made no more."""
 WORTH_SAYING_BYTES = 100e6
 """A cache of this size or more is announced."""
 CACHE_VERSION = 1
@@ -116,12 +118,14 @@ def _make(stored: StoredDrive, height_px: int, width_px: int, path: Path, on_new
 
 
 def _remove_unused(folder: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 24 * 3600
-    for path in _entries(folder):
+    """Caches that nobody used for long, and what killed runs left half written."""
+    now_s = time.time()
+    for path, kept_days in [
+        *((path, KEPT_DAYS) for path in folder.glob("*.npy")),
+        *((path, KEPT_PARTIAL_DAYS) for path in folder.glob(".*.npy.*/*.npy")),
+    ]:
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < oldest:
+            if path.stat().st_mtime < now_s - kept_days * 24 * 3600:
                 path.unlink()
-
-
-def _entries(folder: Path) -> Iterable[Path]:
-    return list(folder.glob("*.npy")) if folder.is_dir() else []
+                if path.parent != folder:
+                    path.parent.rmdir()

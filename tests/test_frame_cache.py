@@ -1,9 +1,11 @@
 """Frames of drives mapped from disk: the same as in memory, made once, and gone when the video is another."""
 
+import os
 import resource
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -73,6 +75,26 @@ def test_frame_cache_needs_room(folder, monkeypatch):
     with pytest.raises(BadInputError, match=r"0\.00 GB are free; make room or set LIQUID_LANE_CACHE"):
         cached_drive(str(folder), 39, 100)
     assert not list(frames_folder().parent.rglob("*.npy"))
+
+
+def test_frame_cache_of_long_ago_and_of_killed_runs_makes_room(folder):
+    caches, now_s, day_s = frames_folder(), time.time(), 24 * 3600
+    kept = []
+    for age_days, path, is_kept in [
+        (59, "used.npy", True),
+        (61, "old.npy", False),
+        (0.5, ".being.npy.a1b2c3d4/being.npy", True),
+        (1.5, ".killed.npy.a1b2c3d4/killed.npy", False),
+        (90, "notes.txt", True),
+    ]:
+        (caches / path).parent.mkdir(parents=True, exist_ok=True)
+        (caches / path).write_bytes(b"x")
+        os.utime(caches / path, (now_s - age_days * day_s,) * 2)
+        kept += [caches / path] if is_kept else []
+    cached_drive(str(folder), 78, 200)
+    left = {path for path in caches.rglob("*") if path.is_file()}
+    assert left > set(kept) and len(left) == len(kept) + 1
+    assert not list(caches.glob(".killed*"))
 
 
 def test_frame_cache_windows_are_those_of_memory(folder):
