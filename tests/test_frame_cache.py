@@ -93,7 +93,8 @@ def test_frame_cache_of_long_ago_and_of_killed_runs_makes_room(folder):
         kept += [caches / path] if is_kept else []
     cached_drive(str(folder), 78, 200)
     left = {path for path in caches.rglob("*") if path.is_file()}
-    assert left > set(kept) and len(left) == len(kept) + 1
+    assert left > set(kept)
+    assert len(left) == len(kept) + 1
     assert not list(caches.glob(".killed*"))
 
 
