@@ -223,6 +223,40 @@ def test_figures_are_strict_json_and_say_what_cannot_be_told():
     assert curve["share"][-1] == pytest.approx(0.75)
 
 
+def test_figures_add_up_the_noises_of_a_group():
+    crashes = {}
+    for i in range(4):
+        crashes |= {(f"ltc19@{i}", noise, 1.0): [0, 0, 0, 1] for noise in ("none", "fog", "snow", "dropped")}
+        crashes |= {(f"lstm64@{i}", noise, 1.0): [1, 1, 0, 1] for noise in ("none", "fog", "snow", "dropped")}
+    drives = Drives(rows_of(crashes))
+    assert drives.groups() == {
+        "weather": ["fog:1", "snow:1"], "time": ["dropped:1"], "all": ["fog:1", "snow:1", "dropped:1"],
+    }  # fmt: skip
+    rows = {(row["group"], row["network"]): row for row in all_figures(drives, "lstm64")["by_group"]}
+    assert len(rows) == 6
+    ltc, lstm = rows["weather", "ltc19"], rows["weather", "lstm64"]
+    assert (ltc["n_noises"], ltc["n_drives"], ltc["crashes"], ltc["failed_share"]) == (2, 32, 8, 0.25)
+    assert ltc["crashes_per_km"] == pytest.approx(8 / (24 * 0.5 + 8 * 0.1), abs=1e-4)
+    assert lstm["crashes_per_km"] == pytest.approx(24 / (8 * 0.5 + 24 * 0.1), abs=1e-4)
+    assert ltc["ratio"] == pytest.approx(ltc["crashes_per_km"] / lstm["crashes_per_km"], abs=1e-3)
+    assert ltc["verdict"] == "cannot be told"  # they differ on two roads
+    assert "verdict" not in lstm
+    assert rows["all", "ltc19"]["crashes"] == 12
+
+
+def test_figures_of_a_group_leave_out_what_was_not_driven():
+    rows = rows_of({("ltc19", noise, 1.0): [0, 1] for noise in ("fog", "snow")})
+    failed = next(key for key in rows if key.noise == "snow" and key.seed == 1)
+    rows[failed] = dataclasses.replace(ROW, error="broke", crashed=0, distance_m=0.0)
+    (row,) = all_figures(Drives(rows), "ltc19")["by_group"]
+    assert (row["n_drives"], row["crashes"], row["km"]) == (3, 1, pytest.approx(1.1))
+
+
+def test_figures_of_a_single_kind_of_noise_have_no_group():
+    rows = rows_of({("ltc19", "fog", severity): [0, 1] for severity in (1.0, 3.0)})
+    assert all_figures(Drives(rows), "ltc19")["by_group"] == []
+
+
 def test_figures_names():
     assert condition_of(KEY) == "gaussian:0.1"
     assert kind_of("ltc19@all") == "ltc19@all"

@@ -84,6 +84,17 @@ def test_stress_page_findings_are_those_of_the_rows(figures):
     assert lines[-1] == "Averaged over noises, ltc19 failed 20 % as often as lstm64."
 
 
+def test_stress_page_tells_what_is_disturbed():
+    crashes = {(policy, noise, 1.0): [int(k < n) for k in range(10)]
+               for policy, n in (("ltc19", 1), ("lstm64", 9)) for noise in ("fog", "dropped")}  # fmt: skip
+    figures = all_figures(Drives(rows_of(crashes)), "lstm64") | {"command": ""}
+    words = read(stress_page(figures))
+    assert "weather ltc19 fewer 0.0" in words
+    assert "time ltc19 fewer 0.0" in words
+    assert "all lstm64 – –" in words
+    assert "All of them together: 0.0" in "".join(findings(figures))
+
+
 def test_stress_page_of_one_network_and_of_nothing_driven():
     one = all_figures(Drives(rows_of({("<ltc>", "none", 0.0): [0, 1]})), "<ltc>") | {"command": ""}
     words = read(stress_page(one))

@@ -183,6 +183,8 @@ def _show(figures: dict[str, Any], rows: dict[Key, Row], out: Path) -> None:
     if figures["comparisons"]:
         title = f"Has it at most as many crashes a km as {figures['reference']}?"
         print_table(title, [_comparison_row(row) for row in figures["comparisons"]])
+    if figures["by_group"]:
+        print_table("By what is disturbed", [_group_row(row) for row in figures["by_group"]])
     errors = [row.error for row in rows.values() if row.error is not None]
     if errors:
         print(f"{len(errors)} episodes could not be driven, the first: {errors[0]}")
@@ -201,6 +203,16 @@ def _comparison_row(row: dict[str, Any]) -> dict[str, Any]:
         "ratio (95 %)": with_interval(row, "ratio"),
         "verdict": row["verdict"] + (", after Holm too" if row["holm"] else ""),
         "drives needed": row["n_drives_needed"],
+    }
+
+
+def _group_row(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: row[name] for name in ("group", "network", "n_noises", "n_drives", "failed_share")}
+    compared = "ratio" in row
+    return shown | {
+        "a km (95 %)": with_interval(row, "crashes_per_km"),
+        "ratio (95 %)": with_interval(row, "ratio") if compared else "",
+        "verdict": row["verdict"] if compared else "",
     }
 
 

@@ -22,7 +22,10 @@ from driving.harness.statistics import (
     survival,
 )
 from driving.harness.store import Key, Row
-from driving.noise import CLEAN
+from driving.noise import CLEAN, KINDS
+
+ALL = "all"
+"""All groups of noises together."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,26 @@ class Drives:
                 at = place[0][key.policy], place[1][key.seed]
                 crashed[at], km[at] = row.crashed, row.distance_m / 1000.0
         return Outcomes(crashed, km)
+
+    def groups(self) -> dict[str, list[str]]:
+        """Conditions of each group of noises, and of all where there are several; {} for a single kind of noise."""
+        noisy = [condition for condition in self.conditions() if condition.partition(":")[0] in KINDS]
+        groups: dict[str, list[str]] = {}
+        for condition in noisy:
+            groups.setdefault(KINDS[condition.partition(":")[0]].group, []).append(condition)
+        if len({condition.partition(":")[0] for condition in noisy}) < 2:
+            return {}
+        return groups | ({ALL: noisy} if len(groups) > 1 else {})
+
+    def pooled(self, kind: str, conditions: Sequence[str]) -> Outcomes:
+        """Of a kind of network under several conditions: crashes and km of a training on a road, added up."""
+        samples = [self.outcomes(kind, condition) for condition in conditions]
+        there = np.array([~np.isnan(sample.km) for sample in samples])
+        crashed, km = (
+            np.where(there, np.array([getattr(sample, name) for sample in samples]), 0.0).sum(axis=0)
+            for name in ("crashed", "km")
+        )
+        return Outcomes(crashed, np.where(there.any(axis=0), km, math.nan))
 
     def of(self, policies: Sequence[str], condition: str) -> list[tuple[Key, Row]]:
         """Of some policies under a condition."""
@@ -154,6 +177,33 @@ def comparisons(drives: Drives, reference: str) -> list[dict[str, Any]]:
     return rows
 
 
+def by_group(drives: Drives, reference: str) -> list[dict[str, Any]]:
+    """A row for each group of noises and kind of network, all kinds and severities of the group added up; the ratio of
+    the crashes a km to those of ``reference``, with a verdict as in ``comparisons``, in the rows of the others."""
+    rows = []
+    for group, conditions in drives.groups().items():
+        of_reference = drives.pooled(reference, conditions)
+        for kind, policies in drives.kinds().items():
+            outcomes = drives.pooled(kind, conditions)
+            totals = outcomes.totals()
+            n_drives = sum(row.error is None for c in conditions for _, row in drives.of(policies, c))
+            row = {
+                "group": group,
+                "network": kind,
+                "n_noises": len(conditions),
+                "n_drives": n_drives,
+                "crashes": int(totals.crashes),
+                "km": round(float(totals.km), 3),
+                **_interval("crashes_per_km", crash_rate(outcomes)),
+                "failed_share": _number(float(totals.crashes) / n_drives) if n_drives else None,
+            }
+            if kind != reference:
+                found = compare(outcomes, of_reference)
+                row |= {**_interval("ratio", found.ratio), "p": _number(found.p), "verdict": found.verdict}
+            rows.append(row)
+    return rows
+
+
 def thresholds(drives: Drives) -> list[dict[str, Any]]:
     """For every noise of at least two severities: the one at which half of the drives fail, by kind of network."""
     by_noise: dict[str, list[float]] = {}
@@ -207,6 +257,7 @@ def all_figures(drives: Drives, reference: str) -> dict[str, Any]:
         "reference": reference,
         "table": table(drives),
         "comparisons": comparisons(drives, reference),
+        "by_group": by_group(drives, reference),
         "half_fail": thresholds(drives),
         "mean_corruption_error": corruption_errors(drives, reference),
         "survival": survival_curves(drives),

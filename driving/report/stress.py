@@ -33,7 +33,7 @@ def stress_page(figures: Figures, pictures: Mapping[str, np.ndarray] | None = No
     networks = list(dict.fromkeys(row["network"] for row in figures["table"]))
     key = "".join(f'<span class="k{i % COLOURS}">{escape(name)}</span>' for i, name in enumerate(networks))
     body = f"""<p class="finding">{"<br>".join(escape(line) for line in findings(figures))}</p>
-{_claims(figures)}<h2>Which drives failed</h2>
+{_claims(figures)}{_groups(figures)}<h2>Which drives failed</h2>
 <p class="note">Share of the drives that left the lane. Every network saw the same roads with the same noise.</p>
 {_heat_map(figures, networks)}
 <h2>More and more of it</h2>
@@ -77,6 +77,9 @@ def findings(figures: Figures) -> list[str]:
                 f"more in {len(told['more'])}; {len(told['cannot be told'])} cannot be told from these drives and "
                 "trainings."
             )
+        for row in figures.get("by_group", ()):
+            if (row["group"], row["network"]) == ("all", network):
+                lines.append(f"All of them together: {_ratio(row)} times the crashes a km: {VERDICTS[row['verdict']]}.")
         stands = [r for r in noisy if r["holm"] and r["verdict"] != "cannot be told"]
         if stands:
             named = [f"{noise_title(r['noise'])} ({VERDICTS[r['verdict']]})" for r in stands]
@@ -148,6 +151,29 @@ def _rate(row: Figures) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _groups(figures: Figures) -> str:
+    """What is disturbed, with all kinds and severities of it added up."""
+    rows = [
+        (
+            row["group"], row["network"], VERDICTS[row["verdict"]] if "verdict" in row else "–",
+            _ratio(row) if "ratio" in row else "–",
+            _rate(row), number(row["failed_share"], "{:.0%}"), f"{row['n_drives']:,}", str(row["n_noises"]),
+        )
+        for row in figures.get("by_group", ())
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    head = ("disturbed", "network", "crashes a km", f"over those of {figures['reference']} (95 %)",
+            "crashes a km (95 %)", "failed", "drives", "noises")  # fmt: skip
+    note = "All kinds and severities of a group of noises, added up."
+    return f'<h2>What is disturbed</h2>\n<p class="note">{note}</p>\n{table(head, rows, n_words=3)}'
+
+
+def _ratio(row: Figures) -> str:
+    low, high = (number(row[f"ratio_{end}"], "{:.2f}") for end in ("low", "high"))
+    return f"{number(row['ratio'], '{:.2f}')} ({low} to {high})"
 
 
 def _by_noise(figures: Figures) -> dict[str, list[str]]:
