@@ -44,7 +44,7 @@ def test_shipped_seed_has_its_card_log_and_validation(name):
     assert name in checkpoint.expand([f"{base}@all"])
 
 
-@pytest.mark.parametrize(("base", "n"), [("ltc19", 5), ("lstm64", 5), ("cnn", 3), ("wired_cfc", 2), ("ctrnn64", 3)])
+@pytest.mark.parametrize(("base", "n"), [("ltc19", 5), ("lstm64", 5), ("cnn", 3), ("wired_cfc", 3), ("ctrnn64", 3)])
 def test_shipped_name_is_the_seed_in_the_middle_by_validation(base, n):
     names = checkpoint.expand([f"{base}@all"])
     folder = ROOT / "checkpoints" / base
