@@ -165,9 +165,9 @@ def _groups(figures: Figures) -> str:
     ]  # fmt: skip
     if not rows:
         return ""
-    head = ("disturbed", "network", "crashes a km", f"over those of {figures['reference']} (95 %)",
-            "crashes a km (95 %)", "failed", "drives", "noises")  # fmt: skip
-    note = "All kinds and severities of a group of noises, added up."
+    head = ("disturbed", "network", "verdict", f"ratio to {figures['reference']} (95 %)", "crashes a km (95 %)",
+            "failed", "drives", "noises")  # fmt: skip
+    note = "Crashes a km under all kinds and severities of a group of noises, added up."
     return f'<h2>What is disturbed</h2>\n<p class="note">{note}</p>\n{table(head, rows, n_words=3)}'
 
 
