@@ -22,10 +22,7 @@ from driving.harness.statistics import (
     survival,
 )
 from driving.harness.store import Key, Row
-from driving.noise import CLEAN, KINDS
-
-ALL = "all"
-"""All groups of noises together."""
+from driving.noise import ALL, CLEAN, KINDS
 
 
 @dataclass(frozen=True)
@@ -67,13 +64,14 @@ class Drives:
 
     def groups(self) -> dict[str, list[str]]:
         """Conditions of each group of noises, and of all where there are several; {} for a single kind of noise."""
-        noisy = [condition for condition in self.conditions() if condition.partition(":")[0] in KINDS]
+        names = {condition: condition.rpartition(":")[0] for condition in self.conditions()}
+        noisy = {condition: KINDS[name] for condition, name in names.items() if name in KINDS}
         groups: dict[str, list[str]] = {}
-        for condition in noisy:
-            groups.setdefault(KINDS[condition.partition(":")[0]].group, []).append(condition)
-        if len({condition.partition(":")[0] for condition in noisy}) < 2:
+        for condition, kind in noisy.items():
+            groups.setdefault(kind.group, []).append(condition)
+        if len({kind.name for kind in noisy.values()}) < 2:
             return {}
-        return groups | ({ALL: noisy} if len(groups) > 1 else {})
+        return groups | ({ALL: list(noisy)} if len(groups) > 1 else {})
 
     def pooled(self, kind: str, conditions: Sequence[str]) -> Outcomes:
         """Of a kind of network under several conditions: crashes and km of a training on a road, added up."""
@@ -182,10 +180,9 @@ def by_group(drives: Drives, reference: str) -> list[dict[str, Any]]:
     the crashes a km to those of ``reference``, with a verdict as in ``comparisons``, in the rows of the others."""
     rows = []
     for group, conditions in drives.groups().items():
-        of_reference = drives.pooled(reference, conditions)
+        pooled = {kind: drives.pooled(kind, conditions) for kind in drives.kinds()}
         for kind, policies in drives.kinds().items():
-            outcomes = drives.pooled(kind, conditions)
-            totals = outcomes.totals()
+            totals = pooled[kind].totals()
             n_drives = sum(row.error is None for c in conditions for _, row in drives.of(policies, c))
             row = {
                 "group": group,
@@ -194,11 +191,11 @@ def by_group(drives: Drives, reference: str) -> list[dict[str, Any]]:
                 "n_drives": n_drives,
                 "crashes": int(totals.crashes),
                 "km": round(float(totals.km), 3),
-                **_interval("crashes_per_km", crash_rate(outcomes)),
+                **_interval("crashes_per_km", crash_rate(pooled[kind])),
                 "failed_share": _number(float(totals.crashes) / n_drives) if n_drives else None,
             }
             if kind != reference:
-                found = compare(outcomes, of_reference)
+                found = compare(pooled[kind], pooled[reference])
                 row |= {**_interval("ratio", found.ratio), "p": _number(found.p), "verdict": found.verdict}
             rows.append(row)
     return rows

@@ -19,6 +19,8 @@ _GROUPS = (sensor, blur, digital, weather, occlusion, geometry, timing, actuator
 KINDS: dict[str, Kind] = {kind.name: kind for group in _GROUPS for kind in group.KINDS}
 CLEAN = "none:0"
 """Name of the clean picture beside those of noises."""
+ALL = "all"
+"""All groups of noises together."""
 STREAM = 7
 """Key of the noise's random stream beside the episode's seed."""
 
@@ -99,7 +101,7 @@ def parse_noises(texts: list[str]) -> list[Noise | None]:
     noises: dict[Noise | None, None] = {}
     for text in texts:
         name, _, level = text.partition(":")
-        kinds = [kind for kind in KINDS.values() if name in ("all", kind.name)]
+        kinds = [kind for kind in KINDS.values() if name in (ALL, kind.name)]
         kinds = kinds or [kind for kind in KINDS.values() if kind.group == name]
         levels = LEVELS if text == name else [level] if level in LEVELS else []
         if kinds and levels:

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from driving.noise import CLEAN, KINDS, noise_title
+from driving.noise import ALL, CLEAN, KINDS, noise_title
 from driving.report.layout import html_page, table
 from driving.report.words import Figures, number
 
@@ -78,8 +78,9 @@ def findings(figures: Figures) -> list[str]:
                 "trainings."
             )
         for row in figures.get("by_group", ()):
-            if (row["group"], row["network"]) == ("all", network):
-                lines.append(f"All of them together: {_ratio(row)} times the crashes a km: {VERDICTS[row['verdict']]}.")
+            if (row["group"], row["network"]) == (ALL, network):
+                ratio, verdict = _with_interval(row, "ratio"), VERDICTS[row["verdict"]]
+                lines.append(f"All of them together: {ratio} times the crashes a km: {verdict}.")
         stands = [r for r in noisy if r["holm"] and r["verdict"] != "cannot be told"]
         if stands:
             named = [f"{noise_title(r['noise'])} ({VERDICTS[r['verdict']]})" for r in stands]
@@ -143,10 +144,12 @@ def _claims(figures: Figures) -> str:
 
 
 def _rate(row: Figures) -> str:
-    return (
-        f"{number(row['crashes_per_km'], '{:.2f}')} ({number(row['crashes_per_km_low'], '{:.2f}')} to "
-        f"{number(row['crashes_per_km_high'], '{:.2f}')})"
-    )
+    return _with_interval(row, "crashes_per_km")
+
+
+def _with_interval(row: Figures, name: str) -> str:
+    value, low, high = (number(row[key], "{:.2f}") for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low} to {high})"
 
 
 def _and(words: Sequence[str]) -> str:
@@ -157,8 +160,8 @@ def _groups(figures: Figures) -> str:
     """What is disturbed, with all kinds and severities of it added up."""
     rows = [
         (
-            row["group"], row["network"], VERDICTS[row["verdict"]] if "verdict" in row else "–",
-            _ratio(row) if "ratio" in row else "–",
+            row["group"], row["network"], VERDICTS[row["verdict"]] if "ratio" in row else "–",
+            _with_interval(row, "ratio") if "ratio" in row else "–",
             _rate(row), number(row["failed_share"], "{:.0%}"), f"{row['n_drives']:,}", str(row["n_noises"]),
         )
         for row in figures.get("by_group", ())
@@ -169,11 +172,6 @@ def _groups(figures: Figures) -> str:
             "failed", "drives", "noises")  # fmt: skip
     note = "Crashes a km under all kinds and severities of a group of noises, added up."
     return f'<h2>What is disturbed</h2>\n<p class="note">{note}</p>\n{table(head, rows, n_words=3)}'
-
-
-def _ratio(row: Figures) -> str:
-    low, high = (number(row[f"ratio_{end}"], "{:.2f}") for end in ("low", "high"))
-    return f"{number(row['ratio'], '{:.2f}')} ({low} to {high})"
 
 
 def _by_noise(figures: Figures) -> dict[str, list[str]]:
