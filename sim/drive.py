@@ -27,7 +27,7 @@ from sim.camera import Camera
 from sim.conventions import FRAME_RATE_HZ, curvature_from_road_wheel_angle
 from sim.drive_writer import COLUMNS, FACTS, MASKS, TABLE, VIDEO, FrameWriter, write_facts, write_masks, write_table
 from sim.errors import BadInputError, foreign_errors, one_line
-from sim.files import new_folder, recover_folder
+from sim.files import new_folder, recover
 from sim.reading import error_names, parse_numbers, read_json, read_table, read_video
 
 DRIVE_FORMAT = 2
@@ -370,7 +370,7 @@ def load_table(folder: Path | str) -> StoredDrive:
     folder = Path(folder)
     if folder.parent.is_dir():
         with contextlib.suppress(OSError):  # a place that cannot be written is no fault for a reader
-            recover_folder(folder.absolute())
+            recover(folder.absolute())
     if not folder.is_dir():
         raise BadInputError(f"{folder}: no such folder; give the folder of a drive")
     for name in (FACTS, TABLE, VIDEO):

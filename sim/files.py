@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ MAX_DEPTH = 256
 """Folders one in another, beyond any that people make."""
 PARTIAL, OLD = ".partial", ".old"
 """Endings of the hidden folders ``.NAME.XXXXXXXX.partial`` and ``.old`` that lie beside ``NAME`` while it is made."""
+LEFT_AFTER_S = 24 * 3600.0
+"""Where the system has no locks, what nobody wrote to for so long is being made no more."""
 
 
 def make_folder(folder: Path) -> None:
@@ -39,8 +42,9 @@ def make_folder(folder: Path) -> None:
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which takes the name ``path`` when the block ends well; else nothing is left.
 
-    It lies beside ``path`` and has its suffix; an older file stays until the new one is whole. Missing folders are
-    made. However it was made, the file has the permissions of an ordinary one.
+    It lies in a hidden folder beside ``path`` and has its name; an older file stays until the new one is whole. Missing
+    folders are made. However it was made, the file has the permissions of an ordinary one. What killed runs left of
+    the same name is removed first.
 
     Raises:
         BadInputError: it cannot be written.
@@ -48,8 +52,8 @@ def new_file(path: Path) -> Iterator[Path]:
     is_new_folder = not path.parent.exists()
     try:
         make_folder(path.parent)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            unfinished = Path(folder) / path.name
+        with _workplace(path) as folder:
+            unfinished = folder / path.name
             unfinished.touch()
             ordinary = unfinished.stat().st_mode
             yield unfinished
@@ -82,34 +86,53 @@ def new_folder(folder: Path) -> Iterator[Path]:
     folder = folder.absolute()
     try:
         make_folder(folder.parent)
-        recover_folder(folder)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PARTIAL))
-        try:
-            with _owned(unfinished):
-                unfinished.chmod(0o777 & ~_umask())
-                yield unfinished
-                if not folder.exists():
-                    unfinished.replace(folder)
-                elif not _exchange(unfinished, folder):
-                    old = unfinished.with_name(unfinished.name.removesuffix(PARTIAL) + OLD)
-                    folder.replace(old)
-                    unfinished.replace(folder)
-                    shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        with _workplace(folder) as unfinished:
+            unfinished.chmod(0o777 & ~_umask())
+            yield unfinished
+            if not folder.exists():
+                unfinished.replace(folder)
+            elif not _exchange(unfinished, folder):
+                old = unfinished.with_name(unfinished.name.removesuffix(PARTIAL) + OLD)
+                folder.replace(old)
+                unfinished.replace(folder)
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
 
 
-def recover_folder(folder: Path) -> None:
-    """Put right what killed runs left beside ``folder``: an older one gets its name back, unfinished ones go."""
-    pattern = re.compile(rf"\.{re.escape(folder.name)}\.(\w{{8}}|\d+)({re.escape(PARTIAL)}|{re.escape(OLD)})")
-    left = [entry for entry in folder.parent.iterdir() if pattern.fullmatch(entry.name) and entry.is_dir()]
-    for entry in left:
-        if entry.suffix == OLD and not folder.exists():
-            entry.replace(folder)
-        elif entry.suffix == OLD or not _is_owned(entry):
+@contextlib.contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``, locked by this process, gone afterwards; what killed runs left goes first."""
+    recover(path)
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
+        with _locked(folder, waits=True):
+            if not folder.exists():  # taken, before it was locked, for what another run had left
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+def recover(path: Path) -> None:
+    """Put right what killed runs left beside ``path``: an older folder gets its name back, unfinished ones go."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\w{{8}}|\d+)({re.escape(PARTIAL)}|{re.escape(OLD)})")
+    for entry in [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name) and entry.is_dir()]:
+        if entry.suffix == PARTIAL:
+            remove_left(entry)
+        elif path.exists():
             shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.replace(path)
+
+
+def remove_left(unfinished: Path) -> None:
+    """Remove a hidden folder that was being filled, unless a process is still at work in it."""
+    with _locked(unfinished) as is_ours:
+        if is_ours:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _umask() -> int:
@@ -119,39 +142,43 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder, which the system lets go when this process ends, however it ends."""
+def _locked(folder: Path, waits: bool = False) -> Iterator[bool]:
+    """Hold a folder's lock, which the system lets go when this process ends, however it ends.
+
+    Args:
+        waits: for whoever holds it; else it is not had.
+
+    Yields:
+        Whether no other process is at work in it; where there are no locks, by its age.
+    """
     try:
         import fcntl
-    except ImportError:  # not on Windows: there folders of killed runs stay
-        yield
+    except ImportError:  # Windows
+        yield _is_old(folder)
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _is_owned(folder: Path) -> bool:
-    """Is a process at work in it, as far as can be known?"""
-    try:
-        import fcntl
-    except ImportError:
-        return True
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
-        return True
+        yield False
+        return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except OSError:  # held by another, or a file system without locks
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)
-    return False
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether nobody wrote to a folder or the files in it for long."""
+    try:
+        last_s = max(entry.stat().st_mtime for entry in (folder, *folder.iterdir()))
+    except OSError:  # gone meanwhile
+        return False
+    return time.time() - last_s > LEFT_AFTER_S
 
 
 def _exchange(a: Path, b: Path) -> bool:

@@ -24,11 +24,9 @@ import numpy as np
 from sim.cache_folder import cache_folder
 from sim.drive import VIDEO, Drive, StoredDrive, check_aspect, load_table, parse_drive_spec, row_range
 from sim.errors import BadInputError, foreign_errors
-from sim.files import new_file
+from sim.files import PARTIAL, new_file, remove_left
 
 KEPT_DAYS = 60
-KEPT_PARTIAL_DAYS = 1
-"""A cache that nobody wrote to for so long is being made no more."""
 WORTH_SAYING_BYTES = 100e6
 """A cache of this size or more is announced."""
 CACHE_VERSION = 1
@@ -119,13 +117,10 @@ def _make(stored: StoredDrive, height_px: int, width_px: int, path: Path, on_new
 
 def _remove_unused(folder: Path) -> None:
     """Caches that nobody used for long, and what killed runs left half written."""
-    now_s = time.time()
-    for path, kept_days in [
-        *((path, KEPT_DAYS) for path in folder.glob("*.npy")),
-        *((path, KEPT_PARTIAL_DAYS) for path in folder.glob(".*.npy.*/*.npy")),
-    ]:
+    oldest_s = time.time() - KEPT_DAYS * 24 * 3600
+    for path in folder.glob("*.npy"):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < now_s - kept_days * 24 * 3600:
+            if path.stat().st_mtime < oldest_s:
                 path.unlink()
-                if path.parent != folder:
-                    path.parent.rmdir()
+    for unfinished in folder.glob(f".*{PARTIAL}"):
+        remove_left(unfinished)

@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from sim import files
 from sim.cache_folder import cache_folder
 from sim.errors import BadInputError
-from sim.files import new_folder, recover_folder, write_json, write_text
+from sim.files import LEFT_AFTER_S, new_folder, recover, write_json, write_text
 
 
 def test_files_text_is_written_and_folders_are_made(tmp_path):
@@ -135,6 +136,10 @@ if where == "between":
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(self, target)
     Path.replace = replace
+if where == "while writing":
+    with files.new_file(folder) as unfinished:
+        unfinished.write_text("second")
+        os.kill(os.getpid(), signal.SIGKILL)
 with files.new_folder(folder) as unfinished:
     (unfinished / "a").write_text("second")
     if where == "while filling":
@@ -147,17 +152,49 @@ def test_new_folder_of_a_killed_run_is_put_right_by_the_next(tmp_path, where):
     fill(tmp_path / "d", "first")
     subprocess.run([sys.executable, "-c", KILLED, tmp_path / "d", where], check=False)
     assert len(names(tmp_path)) > 1 or names(tmp_path) != ["d"]
-    recover_folder(tmp_path / "d")
+    recover(tmp_path / "d")
     assert (tmp_path / "d" / "a").read_text() == "first"
     assert names(tmp_path) == ["d"]
 
 
 def test_new_folder_leaves_alone_what_another_process_is_filling(tmp_path):
     with new_folder(tmp_path / "d") as unfinished:
-        recover_folder(tmp_path / "d")
+        recover(tmp_path / "d")
         (unfinished / "a").write_text("mine")
         (tmp_path / ".d.txt.partial").write_text("not ours")
         (tmp_path / ".d.e.abcdefgh.partial").mkdir()
-        recover_folder(tmp_path / "d")
+        recover(tmp_path / "d")
     assert (tmp_path / "d" / "a").read_text() == "mine"
     assert ".d.e.abcdefgh.partial" in names(tmp_path)
+
+
+def test_new_file_of_a_killed_run_leaves_nothing_for_long(tmp_path):
+    write_text(tmp_path / "d", "first")
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "d", "while writing"], check=False)
+    assert len(names(tmp_path)) == 2
+    assert (tmp_path / "d").read_text() == "first"
+    write_text(tmp_path / "d", "third")
+    assert (tmp_path / "d").read_text() == "third"
+    assert names(tmp_path) == ["d"]
+
+
+def test_files_many_processes_write_one_name(tmp_path):
+    """None takes what another is still writing for something left behind."""
+    code = "import sys; from pathlib import Path; from sim.files import write_text\nfor i in range(200): write_text("
+    code += "Path(sys.argv[1]), sys.argv[2] * 4000)"
+    writers = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "d", letter]) for letter in "abcd"]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    assert len(set((tmp_path / "d").read_text())) == 1
+    assert names(tmp_path) == ["d"]
+
+
+def test_files_without_locks_tell_by_age_what_was_left(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    left, other = tmp_path / ".d.abcdefgh.partial", tmp_path / ".d.ijklmnop.partial"
+    for folder, age_s in ((left, LEFT_AFTER_S + 60), (other, LEFT_AFTER_S - 60)):
+        folder.mkdir()
+        (folder / "d").write_text("half")
+        for entry in (folder / "d", folder):
+            os.utime(entry, (time.time() - age_s,) * 2)
+    write_text(tmp_path / "d", "whole")
+    assert names(tmp_path) == [other.name, "d"]

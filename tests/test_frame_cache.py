@@ -14,6 +14,7 @@ from driving.data import Windows, policy_frames
 from sim import frame_cache
 from sim.drive import find_drives, load, save
 from sim.errors import BadInputError
+from sim.files import new_file
 from sim.frame_cache import cached_drive, frames_folder
 
 
@@ -83,18 +84,19 @@ def test_frame_cache_of_long_ago_and_of_killed_runs_makes_room(folder):
     for age_days, path, is_kept in [
         (59, "used.npy", True),
         (61, "old.npy", False),
-        (0.5, ".being.npy.a1b2c3d4/being.npy", True),
-        (1.5, ".killed.npy.a1b2c3d4/killed.npy", False),
+        (0, ".killed.npy.a1b2c3d4.partial/killed.npy", False),
         (90, "notes.txt", True),
     ]:
         (caches / path).parent.mkdir(parents=True, exist_ok=True)
         (caches / path).write_bytes(b"x")
         os.utime(caches / path, (now_s - age_days * day_s,) * 2)
         kept += [caches / path] if is_kept else []
-    cached_drive(str(folder), 78, 200)
+    with new_file(caches / "being.npy") as unfinished:
+        cached_drive(str(folder), 78, 200)
+        assert unfinished.is_file()
     left = {path for path in caches.rglob("*") if path.is_file()}
     assert left > set(kept)
-    assert len(left) == len(kept) + 1
+    assert len(left) == len(kept) + 2  # the drive's and the one that was being made
     assert not list(caches.glob(".killed*"))
 
 

@@ -29,8 +29,14 @@ WRITERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def fonts():
+    """Matplotlib's list of fonts, which it makes on its first use and tells of where it can't."""
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True)
+
+
 @pytest.fixture
-def places(tmp_path):
+def places(tmp_path, fonts):
     rng = np.random.default_rng(0)
     drive = _make_drive(12, size=(78, 200))
     noisy = rng.integers(0, 256, drive.frames.shape, np.uint8)  # which no codec makes small
