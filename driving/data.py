@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from sim.checks import NOT_NEGATIVE, SHARE, check_numbers
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.drive import Drive
 from sim.drive import load_drive as load_drive
@@ -57,12 +58,8 @@ class AugmentConfig:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not (np.isfinite(value) and value >= 0):
-                raise BadInputError(f"training: {field.name} must be a number of at least 0, got {value}")
-        if self.mirror > 1 or self.shadow > 1 or self.light > 1:
-            raise BadInputError("training: mirror, shadow and light go from 0 to 1")
+        check_numbers("training", self, NOT_NEGATIVE, *vars(self))
+        check_numbers("training", self, SHARE, "mirror", "shadow", "light")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 from driving.data import EpisodeAugmentation
 from driving.models.policy import Policy, to_tensor
 from driving.train import EncodedWindows, TrainConfig, WindowSource, encode
+from sim.checks import NOT_NEGATIVE, SHARE, Number, check_numbers, whole
 from sim.disturbance import GENTLE_KICKS, Disturbance
 from sim.episodes import EpisodePlan, Instant, Run, advance
 from sim.errors import BadInputError
@@ -72,17 +73,11 @@ class OnlineConfig:
     n_retries: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("episode_seconds", "first_seconds"):
-            if not 0 < getattr(self, name) <= 3600:
-                raise BadInputError(f"training: expected {name} above 0, up to 3600, got {getattr(self, name)}")
-        for name in ("expert_share", "first_part", "second_part"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadInputError(f"training: {name} must be from 0 to 1, got {getattr(self, name)}")
-        if not 0 <= self.first_seed < END_OF_SEEDS:
-            raise BadInputError(f"training: first_seed must be from 0 to below {END_OF_SEEDS}, got {self.first_seed}")
-        for name in ("start_offset_m", "start_heading_rad", "n_retries"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
+        check_numbers("training", self, Number(0, 3600, is_above=True), "episode_seconds", "first_seconds")
+        check_numbers("training", self, SHARE, "expert_share", "first_part", "second_part")
+        check_numbers("training", self, whole(0, END_OF_SEEDS - 1), "first_seed")
+        check_numbers("training", self, NOT_NEGATIVE, "start_offset_m", "start_heading_rad")
+        check_numbers("training", self, whole(0), "n_retries")
 
     def stage(self, step: int, n_steps: int) -> float:
         """0 in the first part of ``n_steps``, 1 in the last, rising linearly in between."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from driving.learning_curve import PICTURES, LearningCurve
 from driving.models.policy import Policy, to_tensor
 from driving.models.resume import PRETRAIN_RESUME_NAME, Progress, load_resume, save_resume
 from driving.train import TrainConfig, descend, encode, learning_rate_factor, weighted_squared_error
-from sim.errors import BadInputError
+from sim.checks import NOT_NEGATIVE, POSITIVE, check_numbers, whole
 from sim.lane_env import LaneEnv
 
 PURSUIT_DISTANCES_M = (12.0, 18.0, 27.0, 40.0, 60.0)
@@ -59,16 +58,10 @@ class PretrainConfig:
     place_heading_rad: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.n_pictures < 0:
-            raise BadInputError(f"training: n_pictures must be at least 0, got {self.n_pictures}")
-        for name in ("pictures_a_step", "places_a_road"):
-            if getattr(self, name) < 1:
-                raise BadInputError(f"training: {name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr_pictures", "auxiliary_weight", "place_offset_m", "place_heading_rad"):
-            least = "above" if name == "lr_pictures" else "at least"
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and least == "above"):
-                raise BadInputError(f"training: {name} must be a number {least} 0, got {value}")
+        check_numbers("training", self, whole(0), "n_pictures")
+        check_numbers("training", self, whole(1), "pictures_a_step", "places_a_road")
+        check_numbers("training", self, POSITIVE, "lr_pictures")
+        check_numbers("training", self, NOT_NEGATIVE, "auxiliary_weight", "place_offset_m", "place_heading_rad")
 
     @property
     def n_steps(self) -> int:

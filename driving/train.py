@@ -25,6 +25,7 @@ from driving.models import checkpoint
 from driving.models.policy import CURVATURE_UNIT_PER_M, Policy, to_tensor
 from driving.models.resume import RESUME_NAME, Progress, load_resume, save_resume
 from driving.open_loop import evaluate
+from sim.checks import NOT_NEGATIVE, POSITIVE, SHARE, check_numbers, whole
 from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.files import new_file
@@ -83,22 +84,13 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_steps", "batch", "window", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise BadInputError(f"training: {name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise BadInputError(f"training: seed must be at least 0, got {self.seed}")
-        if not 0 <= self.n_warmup < self.window:
+        check_numbers("training", self, whole(1), "n_steps", "batch", "window", "checkpoint_every", "log_every")
+        check_numbers("training", self, whole(0), "seed", "n_warmup")
+        if self.n_warmup >= self.window:
             raise BadInputError(f"training: n_warmup must be below window = {self.window}, got {self.n_warmup}")
-        for name in ("lr_encoder", "lr_core", "clip_norm", "outlier_per_m"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise BadInputError(f"training: {name} must be a positive number, got {getattr(self, name)}")
-        if not 0 <= self.lr_rise <= 1:
-            raise BadInputError(f"training: lr_rise must be from 0 to 1, got {self.lr_rise}")
-        for name in ("weight_exponent", "speed_exponent"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise BadInputError(f"training: {name} must be at least 0, got {getattr(self, name)}")
+        check_numbers("training", self, POSITIVE, "lr_encoder", "lr_core", "clip_norm", "outlier_per_m")
+        check_numbers("training", self, SHARE, "lr_rise")
+        check_numbers("training", self, NOT_NEGATIVE, "weight_exponent", "speed_exponent")
 
 
 def weighted_squared_error(

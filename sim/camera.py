@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.checks import FINITE, POSITIVE, check_numbers, whole
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
-from sim.errors import BadInputError
 
 
 def focal_of(fov_deg: float, width_px: int) -> float:
@@ -44,16 +44,9 @@ class Camera:
     height_m: float = 1.4
 
     def __post_init__(self) -> None:
-        for name in ("height_px", "width_px", "focal_u_px", "focal_v_px", "height_m"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise BadInputError(f"camera: {name} must be a positive number, got {value!r}")
-        for name in ("height_px", "width_px"):
-            if not isinstance(getattr(self, name), int | np.integer):
-                raise BadInputError(f"camera: {name} must be a whole number, got {getattr(self, name)!r}")
-        for name in ("horizon_u_px", "horizon_v_px"):
-            if not np.isfinite(getattr(self, name)):
-                raise BadInputError(f"camera: {name} must be finite, got {getattr(self, name)!r}")
+        check_numbers("camera", self, whole(1), "height_px", "width_px")
+        check_numbers("camera", self, POSITIVE, "focal_u_px", "focal_v_px", "height_m")
+        check_numbers("camera", self, FINITE, "horizon_u_px", "horizon_v_px")
 
     def resized(self, height_px: int, width_px: int) -> Camera:
         """The camera of the same picture scaled to another size (pixel centres at whole numbers)."""

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sim.camera import Camera
+from sim.checks import POSITIVE, Number, check_numbers
 from sim.conventions import FRAME_RATE_HZ, curvature_from_road_wheel_angle
 from sim.drive_writer import COLUMNS, FACTS, MASKS, TABLE, VIDEO, FrameWriter, write_facts, write_masks, write_table
 from sim.errors import BadInputError, foreign_errors, one_line
@@ -64,12 +65,8 @@ class VehicleFacts:
     full_lock_rad: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("wheelbase_m", "steering_ratio", "full_lock_rad"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise BadInputError(f"vehicle: {name} must be a positive number or null, got {value!r}")
-        if self.full_lock_rad is not None and self.full_lock_rad >= np.pi / 2:
-            raise BadInputError(f"vehicle: full_lock_rad must be below pi / 2, got {self.full_lock_rad!r}")
+        check_numbers("vehicle", self, POSITIVE, "wheelbase_m", "steering_ratio")
+        check_numbers("vehicle", self, Number(0, math.pi / 2, is_above=True, is_below=True), "full_lock_rad")
 
     @property
     def max_curvature_per_m(self) -> float | None:

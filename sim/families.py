@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sim.checks import POSITIVE, check_numbers
 from sim.errors import BadInputError
 
 Shares = Mapping[str, float]
@@ -108,9 +108,7 @@ class RoadFamily:
     towns_at_horizon: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in list(vars(self).items())[1:11]:
-            if not (math.isfinite(value) and value > 0):
-                raise BadInputError(f"road family {self.name}: expected {name} above 0, got {value!r}")
+        check_numbers(f"road family {self.name}", self, POSITIVE, *list(vars(self))[1:11])
         for quantity in ("radius_m", "lane_width_m", "speed_mps"):
             low, high = getattr(self, f"min_{quantity}"), getattr(self, f"max_{quantity}")
             if low > high:

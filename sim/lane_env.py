@@ -14,6 +14,7 @@ import numpy as np
 
 from sim.birds_eye import draw_birds_eye, side_by_side
 from sim.camera import Camera
+from sim.checks import NOT_NEGATIVE, Number, check_choice, check_numbers
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX
 from sim.errors import BadInputError
 from sim.expert import PurePursuit
@@ -102,17 +103,12 @@ class LaneConfig:
             value, default = getattr(self, field.name), field.default
             if isinstance(default, bool):
                 if not isinstance(value, bool):
-                    raise BadInputError(f"expected true or false for {field.name}, got {value!r}")
+                    raise BadInputError(f"world: {field.name} must be true or false, got {value!r}")
             elif str(field.type).removesuffix(" | None") == "float":
-                is_number = isinstance(value, (int, float)) and 0 <= value < math.inf
-                if not is_number and not (value is None and default is None):
-                    raise BadInputError(f"expected a finite number of at least 0 for {field.name}, got {value!r}")
-        if not 0 < self.episode_seconds <= 3600:
-            raise BadInputError(f"expected episode_seconds in (0, 3600], got {self.episode_seconds}")
-        if self.action not in ACTIONS:
-            raise BadInputError(f"expected action of {', '.join(ACTIONS)}, got {self.action!r}")
-        if self.render_view not in RENDER_VIEWS:
-            raise BadInputError(f"expected render_view of {', '.join(RENDER_VIEWS)}, got {self.render_view!r}")
+                check_numbers("world", self, NOT_NEGATIVE, field.name)
+        check_numbers("world", self, Number(0, 3600, is_above=True), "episode_seconds")
+        check_choice("world", "action", self.action, ACTIONS)
+        check_choice("world", "render_view", self.render_view, RENDER_VIEWS)
 
 
 class LaneEnv(gymnasium.Env[np.ndarray, np.ndarray]):

@@ -9,6 +9,7 @@ import numpy as np
 
 from sim.camera import Camera, focal_of
 from sim.changes import UNCHANGED, change_of
+from sim.checks import Number, check_numbers
 from sim.errors import BadInputError
 from sim.families import FAMILIES
 from sim.lane_env import LaneConfig
@@ -16,8 +17,13 @@ from sim.seasons import SEASONS
 from sim.weathers import WEATHERS
 
 ANY = "any"
-CAMERA_LIMITS = (("fov_deg", 15.0, 120.0), ("camera_height_m", 0.1, 4.0), ("horizon_px", 0.0, 60.0))
-"""Options and between what they lie."""
+LIMITS = {
+    "lane_width_m": Number(2.4, 5.0),
+    "fov_deg": Number(15, 120),
+    "camera_height_m": Number(0.1, 4.0),
+    "horizon_px": Number(0, 60),
+}
+"""Of some options."""
 
 
 def choices(option: str, text: object, known: Iterable[str]) -> tuple[str, ...]:
@@ -32,7 +38,7 @@ def choices(option: str, text: object, known: Iterable[str]) -> tuple[str, ...]:
     chosen = tuple(text.split("+")) if isinstance(text, str) else ()
     if not chosen or not set(chosen) <= set(known):
         raise BadInputError(
-            f"expected {option} to be {ANY} or of {', '.join(known)} (several joined with +), got {text!r}"
+            f"world: expected {option} to be {ANY} or of {', '.join(known)} (several joined with +), got {text!r}"
         )
     return chosen
 
@@ -84,19 +90,15 @@ class ProceduralConfig(LaneConfig):
         for option, known in (("family", FAMILIES), ("season", SEASONS), ("weather", WEATHERS)):
             choices(option, getattr(self, option), known)
         super().__post_init__()
-        if self.lane_width_m is not None and not 2.4 <= self.lane_width_m <= 5.0:
-            raise BadInputError(f"expected lane_width_m from 2.4 to 5.0, got {self.lane_width_m}")
+        for option, limits in LIMITS.items():
+            check_numbers("world", self, limits, option)
         for low, high in (("min_radius_m", "max_radius_m"), ("min_speed_mps", "max_speed_mps")):
             for family in choices("family", self.family, FAMILIES):
                 smallest, largest = self.range_of(low, high, family)
                 if not 0 < smallest <= largest:
-                    raise BadInputError(f"expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
-        for option, least, most in CAMERA_LIMITS:
-            value = getattr(self, option)
-            if value is not None and not least <= value <= most:
-                raise BadInputError(f"expected {option} from {least:g} to {most:g}, got {value}")
+                    raise BadInputError(f"world: expected 0 < {low} <= {high}, got {smallest}, {largest} ({family})")
         if self.min_radius_m is not None and self.min_radius_m < 20:
-            raise BadInputError(f"expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}")
+            raise BadInputError(f"world: expected min_radius_m >= 20 (the car turns on 10 m), got {self.min_radius_m}")
 
     @property
     def camera(self) -> Camera:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim.checks import POSITIVE, Number, check_numbers
 from sim.drive import Drive
 from sim.errors import BadInputError
 from sim.lane_env import LaneConfig
@@ -46,10 +47,6 @@ class ReplayConfig(LaneConfig):
                 "--env-option drive=FOLDER or gymnasium.make(..., drive=FOLDER)"
             )
         super().__post_init__()
-        for name in ("lane_width_m", "max_shift_m", "max_yaw_rad", "speed_mps"):
-            if getattr(self, name) == 0:
-                raise BadInputError(f"expected a finite number above 0 for {name}, got 0")
-        if not 0 < self.max_unseen_share < 1:
-            raise BadInputError(f"expected max_unseen_share between 0 and 1, got {self.max_unseen_share}")
-        if (self.max_yaw_rad or 0.0) > 1.2:
-            raise BadInputError(f"expected max_yaw_rad of at most 1.2, got {self.max_yaw_rad}")
+        check_numbers("world", self, POSITIVE, "lane_width_m", "max_shift_m", "speed_mps")
+        check_numbers("world", self, Number(0, 1, is_above=True, is_below=True), "max_unseen_share")
+        check_numbers("world", self, Number(0, 1.2, is_above=True), "max_yaw_rad")

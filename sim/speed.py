@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.errors import BadInputError
+from sim.checks import POSITIVE, check_number
 from sim.road import Road
 
 
@@ -26,8 +26,7 @@ def speed_profile(
         ("max_acceleration_mps2", max_acceleration_mps2),
         ("max_deceleration_mps2", max_deceleration_mps2),
     ):
-        if not (np.isfinite(value) and value > 0):
-            raise BadInputError(f"speed profile: expected {name} above 0, got {value!r}")
+        check_number("speed profile", name, value, POSITIVE)
     # Squared speed: curves gentler than where the top speed meets the lateral bound never matter.
     gentlest_per_m = max_lateral_acceleration_mps2 / top_speed_mps**2
     bound = max_lateral_acceleration_mps2 / np.maximum(np.abs(road.curvature_per_m), gentlest_per_m)

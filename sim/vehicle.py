@@ -20,6 +20,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+from sim.checks import NOT_NEGATIVE, POSITIVE, check_number, check_numbers, whole
 from sim.conventions import MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 
@@ -62,14 +63,11 @@ class VehicleConfig:
     n_substeps: int = 4
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            at_least_0 = name in ("steering_delay_s", "steering_lag_s")
-            number = isinstance(value, (int, float)) and math.isfinite(value)
-            if not (number and (value > 0 or (at_least_0 and value == 0))):
-                kind = "of at least 0" if at_least_0 else "above 0"
-                raise BadInputError(f"vehicle: expected a finite {name} {kind}, got {value!r}")
-        if self.n_substeps != int(self.n_substeps):
-            raise BadInputError(f"vehicle: expected a whole number of n_substeps, got {self.n_substeps!r}")
+        late = ("steering_delay_s", "steering_lag_s")
+        check_numbers("vehicle", self, NOT_NEGATIVE, *late)
+        check_numbers("vehicle", self, POSITIVE, *(vars(self).keys() - {*late}))
+        if self.n_substeps != int(self.n_substeps):  # a command line gives 4.0
+            check_number("vehicle", "n_substeps", self.n_substeps, whole(1))
         for low, high in (("front_axle_m", "wheelbase_m"), ("blend_min_mps", "blend_max_mps")):
             if not getattr(self, low) < getattr(self, high):
                 raise BadInputError(

@@ -557,8 +557,9 @@ def test_cli_unknown_commands_and_options_are_errors(fails, saved_drive):
     assert "--data" in fails("test", "--policy", "x")
     assert "--data" in fails("test", "--policy", "x", "--data")
     assert "--seconds" in fails("drive", "--policy", "x", "--seconds", "soon")
-    assert "--threads" in fails("train", "--data", saved_drive, "--out", "never-written", "--threads", -1)
-    assert "seed must be at least 0" in fails("train", "--data", saved_drive, "--out", "never-written", "--seed", -1)
+    train = ("train", "--data", saved_drive, "--out", "never-written")
+    assert "--threads" in fails(*train, "--threads", -1)
+    assert "seed must be a whole number of at least 0" in fails(*train, "--seed", -1)
 
 
 def test_cli_unknown_policy_is_an_error(fails, saved_drive, tmp_path):

@@ -308,7 +308,7 @@ def test_envs_normalized_action_is_a_share_of_the_limit():
         theirs = normalized.step(np.array([share], np.float32))
         assert (ours[0] == theirs[0]).all()
         assert ours[4]["lateral_offset_m"] == pytest.approx(theirs[4]["lateral_offset_m"], abs=1e-6)
-    with pytest.raises(BadInputError, match="expected action of curvature, normalized, got 'torque'"):
+    with pytest.raises(BadInputError, match="action must be one of curvature, normalized, got 'torque'"):
         gymnasium.make("lane/Procedural-v0", action="torque")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from driving.models.core import Core
-from sim.errors import BadInputError
+from sim.checks import POSITIVE, check_numbers, whole
 
 MAX_UNITS = 8192
 """Most features or units: a broken configuration must not ask for all the memory."""
-
-
-def check_sizes(core: str, config: object, names: tuple[str, ...]) -> None:
-    """``BadInputError`` for a setting among ``names`` that is no whole number from 1 to ``MAX_UNITS``."""
-    for name in names:
-        value = getattr(config, name)
-        if type(value) is not int or not 1 <= value <= MAX_UNITS:
-            raise BadInputError(f"{core}: {name} must be a whole number from 1 to {MAX_UNITS}, got {value!r}")
+UNITS = whole(1, MAX_UNITS)
 
 
 @dataclass(frozen=True)
@@ -39,9 +31,8 @@ class LSTMConfig:
     state_limit: float = 5.0
 
     def __post_init__(self) -> None:
-        check_sizes("lstm", self, ("n_inputs", "n_units"))
-        if not (math.isfinite(self.state_limit) and self.state_limit > 0):
-            raise BadInputError(f"lstm: state_limit must be a positive number, got {self.state_limit!r}")
+        check_numbers("lstm", self, UNITS, "n_inputs", "n_units")
+        check_numbers("lstm", self, POSITIVE, "state_limit")
 
 
 class LSTMCore(Core):
@@ -106,7 +97,7 @@ class GRUConfig:
     n_units: int = 64
 
     def __post_init__(self) -> None:
-        check_sizes("gru", self, ("n_inputs", "n_units"))
+        check_numbers("gru", self, UNITS, "n_inputs", "n_units")
 
 
 class GRUCore(Core):

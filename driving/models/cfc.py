@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from driving.models.baselines import check_sizes
+from driving.models.baselines import UNITS
 from driving.models.core import Core
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
+from sim.checks import POSITIVE, check_choice, check_number, check_numbers, whole
 from sim.errors import BadInputError
 
 N_HEADS = {"default": 4, "no_gate": 4, "pure": 1}
@@ -29,10 +29,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _check_common(core: str, mode: str, reference_dt_s: float) -> None:
-    if mode not in N_HEADS:
-        raise BadInputError(f"{core}: mode must be one of {', '.join(N_HEADS)}, got {mode!r}")
-    if not (math.isfinite(reference_dt_s) and reference_dt_s > 0):
-        raise BadInputError(f"{core}: reference_dt_s must be a positive number, got {reference_dt_s!r}")
+    check_choice(core, "mode", mode, N_HEADS)
+    check_number(core, "reference_dt_s", reference_dt_s, POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -57,13 +55,9 @@ class CfCConfig:
     reference_dt_s: float = 0.05
 
     def __post_init__(self) -> None:
-        check_sizes("cfc", self, ("n_inputs", "n_units", "backbone_units"))
-        if type(self.backbone_layers) is not int or not 0 <= self.backbone_layers <= 16:
-            raise BadInputError(
-                f"cfc: backbone_layers must be a whole number from 0 to 16, got {self.backbone_layers!r}"
-            )
-        if self.activation not in ACTIVATIONS:
-            raise BadInputError(f"cfc: activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        check_numbers("cfc", self, UNITS, "n_inputs", "n_units", "backbone_units")
+        check_numbers("cfc", self, whole(0, 16), "backbone_layers")
+        check_choice("cfc", "activation", self.activation, ACTIVATIONS)
         _check_common("cfc", self.mode, self.reference_dt_s)
 
 

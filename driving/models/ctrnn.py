@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from driving.models.baselines import check_sizes
+from driving.models.baselines import UNITS
 from driving.models.core import Core
-from sim.errors import BadInputError
+from sim.checks import POSITIVE, check_numbers, whole
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,9 @@ class CTRNNConfig:
     state_limit: float = 5.0
 
     def __post_init__(self) -> None:
-        check_sizes("ctrnn", self, ("n_inputs", "n_units"))
-        if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
-            raise BadInputError(f"ctrnn: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}")
-        for name in ("tau_s", "state_limit"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise BadInputError(f"ctrnn: {name} must be a positive number, got {value!r}")
+        check_numbers("ctrnn", self, UNITS, "n_inputs", "n_units")
+        check_numbers("ctrnn", self, whole(1, 100), "n_substeps")
+        check_numbers("ctrnn", self, POSITIVE, "tau_s", "state_limit")
 
 
 class CTRNNCore(Core):

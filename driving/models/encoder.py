@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sim.checks import check_numbers, whole
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_WIDTH_PX
 from sim.errors import BadInputError
 
@@ -29,10 +30,7 @@ class EncoderConfig:
     width_px: int = FRAME_WIDTH_PX
 
     def __post_init__(self) -> None:
-        for name in ("height_px", "width_px"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= MAX_SIDE_PX:
-                raise BadInputError(f"encoder: {name} must be a whole number from 1 to {MAX_SIDE_PX}, got {value!r}")
+        check_numbers("encoder", self, whole(1, MAX_SIDE_PX), "height_px", "width_px")
 
 
 def checked_frames(frames: Tensor, config: EncoderConfig) -> Tensor:

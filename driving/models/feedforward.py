@@ -9,9 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from driving.models.baselines import MAX_UNITS, check_sizes
+from driving.models.baselines import MAX_UNITS, UNITS
 from driving.models.core import Core
 from driving.models.encoder import ConvStack
+from sim.checks import check_numbers
 from sim.errors import BadInputError
 
 
@@ -52,7 +53,7 @@ class FeedforwardConfig:
     output_bias: bool = True
 
     def __post_init__(self) -> None:
-        check_sizes("feedforward", self, ("n_inputs",))
+        check_numbers("feedforward", self, UNITS, "n_inputs")
         if not isinstance(self.layers, str) or not re.fullmatch(r"[1-9]\d{0,3}(-[1-9]\d{0,3})*", self.layers):
             raise BadInputError(f"feedforward: layers must be units joined by '-', like 1000-100, got {self.layers!r}")
         if max(self.n_units) > MAX_UNITS or len(self.n_units) > 16:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from driving.models.core import Core, SynapseTrace
 from driving.models.ltc_fast import fast_sequence
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig, build_wiring
-from sim.errors import BadInputError
+from sim.checks import POSITIVE, check_numbers, whole
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,9 @@ class LTCConfig:
         return self.wiring.n_inputs
 
     def __post_init__(self) -> None:
-        if type(self.n_substeps) is not int or not 1 <= self.n_substeps <= 100:
-            raise BadInputError(f"ltc: n_substeps must be a whole number, 1 to 100, got {self.n_substeps!r}")
-        for name in ("initial_c", "reference_dt_s", "initial_input_scale", "initial_readout_weight"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise BadInputError(f"ltc: {name} must be a positive number, got {value!r}")
+        check_numbers("ltc", self, whole(1, 100), "n_substeps")
+        starts = ("initial_c", "initial_input_scale", "initial_readout_weight")
+        check_numbers("ltc", self, POSITIVE, "reference_dt_s", *starts)
 
 
 def softplus_inverse(value: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from driving.models.encoder import ConvStack, Encoder, EncoderConfig
 from driving.models.feedforward import FeedforwardConfig, FeedforwardCore, PaperCNNEncoder, PilotNetEncoder
 from driving.models.ltc import LTC, LTCConfig
 from driving.models.wiring import PAPER_CIRCUIT, Wiring, WiringConfig
+from sim.checks import FINITE, POSITIVE, check_choice, check_numbers
 from sim.conventions import FRAME_HEIGHT_PX, FRAME_RATE_HZ, FRAME_WIDTH_PX, MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 
@@ -85,10 +85,8 @@ class PolicyConfig:
     full_lock_rad: float | None = None
 
     def __post_init__(self) -> None:
-        if self.core not in CORES:
-            raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {self.core!r}")
-        if self.encoder not in ENCODERS:
-            raise BadInputError(f"policy: encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}")
+        check_choice("policy", "core", self.core, CORES)
+        check_choice("policy", "encoder", self.encoder, ENCODERS)
         config_class = CORES[self.core][0]
         n_features = self._n_features()
         if self.core_config is None:
@@ -102,14 +100,8 @@ class PolicyConfig:
             )
         if getattr(self.core_config, "wiring", PAPER_CIRCUIT).n_motor != 1:
             raise BadInputError("policy: the wiring must have 1 motor neuron, the steering")
-        for name in ("max_curvature_per_m", "curvature_unit_per_m"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise BadInputError(f"policy: {name} must be a positive number, got {value!r}")
-        for name in CAR_FACTS:
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise BadInputError(f"policy: {name} must be a number or null, got {value!r}")
+        check_numbers("policy", self, POSITIVE, "max_curvature_per_m", "curvature_unit_per_m")
+        check_numbers("policy", self, FINITE, *CAR_FACTS)
 
     def _n_features(self) -> int:
         size = EncoderConfig(self.height_px, self.width_px)
@@ -133,9 +125,8 @@ class PolicyConfig:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
         """The settings that ``to_dict`` wrote; ``BadInputError`` for any other key or type."""
-        core = plain.get("core")
-        if not isinstance(core, str) or core not in CORES:
-            raise BadInputError(f"policy: core must be one of {', '.join(CORES)}, got {core!r}")
+        core: Any = plain.get("core")
+        check_choice("policy", "core", core, CORES)
         expected = cls(core=core).to_dict()
         if GIVEN_WIRING in plain:  # the circuit's own table in the place of settings to build one
             if not any(name.startswith(f"{GIVEN_WIRING}_") for name in expected):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.checks import Number, check_choice, check_number, check_numbers, whole
 from sim.errors import BadInputError, one_line
 
 ROLES = ("motor", "command", "inter")
@@ -137,8 +138,7 @@ class Wiring:
         if not isinstance(plain, Mapping) or set(plain) != expected:
             raise BadInputError(f"wiring: expected the keys {sorted(expected)}, got {one_line(sorted(plain), 80)}")
         n_inputs, role = plain["n_inputs"], plain["role"]
-        if type(n_inputs) is not int or not 1 <= n_inputs <= MAX_INPUTS:
-            raise BadInputError(f"wiring: n_inputs must be from 1 to {MAX_INPUTS}, got {one_line(n_inputs, 40)}")
+        check_number("wiring", "n_inputs", n_inputs, whole(1, MAX_INPUTS))
         if not isinstance(role, list) or len(role) > MAX_NEURONS or not all(isinstance(r, str) for r in role):
             raise BadInputError(f"wiring: role must be a list of up to {MAX_NEURONS} names")
         return cls(**plain)
@@ -212,8 +212,7 @@ class WiringConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise BadInputError(f"wiring: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        check_choice("wiring", "kind", self.kind, KINDS)
         for field in dataclasses.fields(self)[1:]:
             unused = field.name not in KINDS[self.kind]
             if unused and getattr(self, field.name) != field.default:
@@ -231,11 +230,8 @@ class WiringConfig:
             ("motor_fanin", 1, self.n_command if layered else MAX_NEURONS),
             ("seed", 0, 2**63 - 1),
         ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise BadInputError(f"wiring: {name} must be a whole number from {low} to {high}, got {value!r}")
-        if not (isinstance(self.sparsity, (int, float)) and 0 <= self.sparsity < 1):
-            raise BadInputError(f"wiring: sparsity must be from 0 to below 1, got {self.sparsity!r}")
+            check_numbers("wiring", self, whole(low, high), name)
+        check_numbers("wiring", self, Number(0, 1, is_below=True), "sparsity")
 
 
 PAPER_CIRCUIT = WiringConfig()

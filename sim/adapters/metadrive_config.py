@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from sim.checks import Number, check_numbers
 from sim.conventions import MAX_CURVATURE_PER_M
 from sim.errors import BadInputError
 from sim.lane_env import LaneConfig
@@ -49,12 +50,11 @@ class MetaDriveConfig(LaneConfig):
             "start_heading_rad": (0.0, 0.5),
         }
         for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise BadInputError(f"expected {name} from {low:g} to {high:g}, got {getattr(self, name)}")
+            check_numbers("world", self, Number(low, high), name)
         text = isinstance(self.map, str) and 0 < len(self.map) <= 20 and set(self.map) <= {"C", "S"}
         number = isinstance(self.map, int) and not isinstance(self.map, bool) and 1 <= self.map <= 20
         if not (text or number):
-            raise BadInputError(f"expected for map 1 to 20 blocks or a text of the letters C and S, got {self.map!r}")
+            raise BadInputError(f"world: map must be 1 to 20 blocks or a text of the letters C and S, got {self.map!r}")
 
 
 @dataclass(frozen=True)
