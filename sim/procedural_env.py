@@ -66,15 +66,20 @@ class ProceduralEnv(LaneEnv):
         self.car = VehicleConfig(**car)
         super().__init__("lane/Procedural-v0", self.config, self.car, self.config.camera, render_mode=render_mode)
         self._display: Renderer | None = None
+        self._laid: tuple[int, float] | None = None
         self._poster = read_poster(self.config.poster) if self.config.poster else None
 
     def _begin(self, options: dict[str, Any]) -> float:
         self._s_m = float(options.get("along_road_m", 5.0))
         if not 0 <= self._s_m <= 1e5:
             raise BadInputError(f"reset: expected along_road_m from 0 to 100 km, got {self._s_m}")
-        self.setting = self.config.draw_setting(self._stream("setting"))
-        self._lay_road()
-        self._draw_appearance()
+        wanted = self._episode_seed, self._s_m
+        if wanted != self._laid:  # the same episode once more needs nothing anew, and finds its ground painted
+            self._laid = None
+            self.setting = self.config.draw_setting(self._stream("setting"))
+            self._lay_road()
+            self._draw_appearance()
+            self._laid = wanted
         return self._s_m
 
     def _put_car(self, along_m: float, offset_m: float, heading_error_rad: float) -> None:

@@ -417,3 +417,39 @@ def test_procedural_same_seed_gives_the_same_pixels_in_another_process():
     runs = [subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1]
     assert len(runs[0]) > 60
+
+
+@pytest.mark.parametrize("weather", ["rain", "low_sun", "snow"])
+def test_procedural_same_episode_again_is_that_of_a_new_world(weather):
+    """What is kept of an episode for the same one again must not show, wherever the car has been in the meantime."""
+
+    def drive(env, curvature_per_m, place_m=5.0):
+        """Hashes of the pictures, masks and large pictures of two seconds."""
+        frame, info = env.reset(seed=12, options={"along_road_m": place_m})
+        seen = []
+        for _ in range(40):
+            seen.append(hash((frame.tobytes(), info["class_map"].tobytes(), info["lane_mask"].tobytes())))
+            seen.append(hash(env.render().tobytes()) if env.render_mode else 0)
+            frame, _, _, _, info = env.step(np.array([curvature_per_m]))
+        return seen
+
+    wanted = drive(ProceduralEnv(render_mode="rgb_array", weather=weather), 0.002)
+    env = ProceduralEnv(render_mode="rgb_array", weather=weather)
+    elsewhere = drive(env, -0.004)
+    assert elsewhere != wanted
+    assert drive(env, 0.002) == wanted
+    assert drive(env, 0.002, place_m=80.0) == drive(
+        ProceduralEnv(render_mode="rgb_array", weather=weather), 0.002, 80.0
+    )
+    with pytest.raises(BadInputError):
+        env.reset(seed=12, options={"along_road_m": -1.0})
+    env.reset(seed=13)
+    assert drive(env, 0.002) == wanted
+    assert env.reset(seed=12)[1]["distance_m"] == 0.0
+
+
+def test_procedural_same_episode_again_lays_nothing_anew(monkeypatch):
+    env = ProceduralEnv()
+    env.reset(seed=12)
+    monkeypatch.setattr("sim.procedural_env.draw_scene", lambda *_: pytest.fail("drawn again"))
+    env.reset(seed=12, options={"lateral_offset_m": 0.3})

@@ -137,11 +137,15 @@ def _n_together(sweep: Sweep) -> int:
 
 def _groups(keys: Sequence[Key], n_together: int) -> list[list[Key]]:
     """Keys that are driven together: one policy, one noise, seeds of one ten; so that a batch, and with it the last
-    bit of a result, does not depend on where a sweep was stopped or how far it goes."""
+    bit of a result, does not depend on where a sweep was stopped or how far it goes.
+
+    Ten roads come after another ten: the worlds of a process have theirs laid already, and a sweep that is stopped has
+    all noises on some roads.
+    """
     groups: dict[tuple[Any, ...], list[Key]] = {}
     for key in keys:
         groups.setdefault((key.policy, key.noise, key.severity, key.seed // n_together), []).append(key)
-    return list(groups.values())
+    return sorted(groups.values(), key=lambda keys: keys[0].seed // n_together)
 
 
 def _tasks(sweep: Sweep, groups: Sequence[list[Key]]) -> Iterator[Task]:
