@@ -49,7 +49,7 @@ def one_line(value: object, longest: int = MAX_REASON) -> str:
     try:
         text = value.strerror if isinstance(value, OSError) and value.strerror else str(value)
     except ValueError:  # a whole number of thousands of digits
-        text = f"a {type(value).__name__} too large to be shown"
+        text = "a number too large to be shown"
     text = " ".join(text[: 4 * longest].encode("utf-8", "replace").decode("utf-8").split())
     return text if len(text) <= longest else text[: longest - 3] + "..."
 

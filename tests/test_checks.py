@@ -56,5 +56,5 @@ def test_checks_of_names_list_them(value):
 
 
 def test_checks_shorten_what_is_too_long_to_show():
-    with pytest.raises(BadInputError, match="got a int too large to be shown"):
+    with pytest.raises(BadInputError, match="got a number too large to be shown"):
         check_number("training", "seed", 10**5000, whole(0, 9))
