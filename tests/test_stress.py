@@ -244,6 +244,16 @@ def test_figures_add_up_the_noises_of_a_group():
     assert rows["all", "ltc19"]["crashes"] == 12
 
 
+def test_figures_add_up_the_levels_of_all_noises():
+    severities = (("fog", 1.0), ("fog", 5.0), ("snow", 1.0), ("snow", 4.0), ("gaussian", 0.3), ("none", 0.0))
+    drives = Drives(rows_of({("ltc19", noise, severity): [0, 1] for noise, severity in severities}))
+    assert drives.groups() == {
+        "weather": ["fog:1", "fog:5", "snow:1", "snow:4"], "sensor": ["gaussian:0.3"],
+        "all": ["fog:1", "fog:5", "snow:1", "snow:4", "gaussian:0.3"],
+        "all:mild": ["fog:1", "snow:1"], "all:strong": ["fog:5", "gaussian:0.3"],
+    }  # fmt: skip
+
+
 def test_figures_of_a_group_leave_out_what_was_not_driven():
     rows = rows_of({("ltc19", noise, 1.0): [0, 1] for noise in ("fog", "snow")})
     failed = next(key for key in rows if key.noise == "snow" and key.seed == 1)

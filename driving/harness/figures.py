@@ -22,7 +22,7 @@ from driving.harness.statistics import (
     survival,
 )
 from driving.harness.store import Key, Row
-from driving.noise import ALL, CLEAN, KINDS
+from driving.noise import ALL, CLEAN, KINDS, LEVELS
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,20 @@ class Drives:
         return Outcomes(crashed, km)
 
     def groups(self) -> dict[str, list[str]]:
-        """Conditions of each group of noises, and of all where there are several; {} for a single kind of noise."""
-        names = {condition: condition.rpartition(":")[0] for condition in self.conditions()}
-        noisy = {condition: KINDS[name] for condition, name in names.items() if name in KINDS}
+        """Conditions of each group of noises, and of all where there are several; where there are several levels, those
+        of each, as ``all:mild``; {} for a single kind of noise."""
+        names = {condition: condition.rpartition(":")[::2] for condition in self.conditions()}
+        noisy = {condition: (KINDS[name], float(s)) for condition, (name, s) in names.items() if name in KINDS}
         groups: dict[str, list[str]] = {}
-        for condition, kind in noisy.items():
+        levels: dict[str, list[str]] = {f"{ALL}:{level}": [] for level in LEVELS}
+        for condition, (kind, severity) in noisy.items():
             groups.setdefault(kind.group, []).append(condition)
-        if len({kind.name for kind in noisy.values()}) < 2:
+            if severity in kind.levels:
+                levels[f"{ALL}:{LEVELS[kind.levels.index(severity)]}"].append(condition)
+        if len({kind.name for kind, _ in noisy.values()}) < 2:
             return {}
-        return groups | ({ALL: list(noisy)} if len(groups) > 1 else {})
+        driven = {name: found for name, found in levels.items() if found}
+        return groups | ({ALL: list(noisy)} if len(groups) > 1 else {}) | (driven if len(driven) > 1 else {})
 
     def pooled(self, kind: str, conditions: Sequence[str]) -> Outcomes:
         """Of a kind of network under several conditions: crashes and km of a training on a road, added up."""
@@ -176,7 +181,7 @@ def comparisons(drives: Drives, reference: str) -> list[dict[str, Any]]:
 
 
 def by_group(drives: Drives, reference: str) -> list[dict[str, Any]]:
-    """A row for each group of noises and kind of network, all kinds and severities of the group added up; the ratio of
+    """A row for each group of noises (``Drives.groups``) and kind of network, all that is in it added up; the ratio of
     the crashes a km to those of ``reference``, with a verdict as in ``comparisons``, in the rows of the others."""
     rows = []
     for group, conditions in drives.groups().items():
