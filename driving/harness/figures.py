@@ -68,15 +68,15 @@ class Drives:
         names = {condition: condition.rpartition(":")[::2] for condition in self.conditions()}
         noisy = {condition: (KINDS[name], float(s)) for condition, (name, s) in names.items() if name in KINDS}
         groups: dict[str, list[str]] = {}
-        levels: dict[str, list[str]] = {f"{ALL}:{level}": [] for level in LEVELS}
+        levels: dict[str, list[str]] = {}
         for condition, (kind, severity) in noisy.items():
             groups.setdefault(kind.group, []).append(condition)
             if severity in kind.levels:
-                levels[f"{ALL}:{LEVELS[kind.levels.index(severity)]}"].append(condition)
+                level = LEVELS[kind.levels.index(severity)]
+                levels.setdefault(f"{ALL}:{level}", []).append(condition)
         if len({kind.name for kind, _ in noisy.values()}) < 2:
             return {}
-        driven = {name: found for name, found in levels.items() if found}
-        return groups | ({ALL: list(noisy)} if len(groups) > 1 else {}) | (driven if len(driven) > 1 else {})
+        return groups | ({ALL: list(noisy)} if len(groups) > 1 else {}) | (levels if len(levels) > 1 else {})
 
     def pooled(self, kind: str, conditions: Sequence[str]) -> Outcomes:
         """Of a kind of network under several conditions: crashes and km of a training on a road, added up."""

@@ -170,7 +170,7 @@ def _groups(figures: Figures) -> str:
         return ""
     head = ("disturbed", "network", "verdict", f"ratio to {figures['reference']} (95 %)", "crashes a km (95 %)",
             "failed", "drives", "noises")  # fmt: skip
-    note = "Crashes a km under all kinds and severities of a group of noises, added up; all:mild is their first levels."
+    note = "Crashes a km under all kinds and severities of a group, added up; all:mild: the mild level of each kind."
     return f'<h2>What is disturbed</h2>\n<p class="note">{note}</p>\n{table(head, rows, n_words=3)}'
 
 
